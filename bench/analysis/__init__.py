@@ -1,0 +1,1 @@
+"""What records say: everything here is derived on read, nothing is stored."""

@@ -1,0 +1,138 @@
+"""What things are called in every table and chart: machines, workloads, configurations, readings."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from ..records.record import Configuration, Environment, RunRecord, Series, WorkloadKey
+
+UNKNOWN_MACHINE = "machine not known"
+
+MachineKey = tuple[str, str]
+
+
+def identity(struct: msgspec.Struct) -> bytes:
+    """Returns a hashable value that is equal for equal workloads or configurations."""
+    return msgspec.json.encode(struct, order="deterministic")
+
+
+class MachineNames:
+    """The machines of some records, in the order of their first record, each with a name of its own."""
+
+    def __init__(self, records: Iterable[RunRecord]) -> None:
+        self._environments: dict[MachineKey, list[Environment]] = {}
+        for record in records:
+            if record.environment:
+                self._environments.setdefault(_key(record.environment), []).append(record.environment)
+        labels = [label for label, _ in self._environments]
+        self._names = {
+            (label, fingerprint): label if labels.count(label) == 1 else f"{label} ({fingerprint})"
+            for label, fingerprint in self._environments
+        }
+
+    def of(self, record: RunRecord) -> str:
+        """Returns the label of a record's machine, with its fingerprint where two share the label."""
+        return self._names[_key(record.environment)] if record.environment else UNKNOWN_MACHINE
+
+    def environments(self) -> dict[str, list[Environment]]:
+        """Returns every environment that was recorded on each machine, by its name."""
+        return {self._names[key]: environments for key, environments in self._environments.items()}
+
+
+def workload_name(workload: WorkloadKey) -> str:
+    """Returns ``backbone@size``; the data set stands in where there is no backbone, else nothing."""
+    name = workload.backbone or workload.dataset or ""
+    if workload.image_shape is None:
+        return name
+    height, width, _ = workload.image_shape
+    return f"{name}@{height}" if height == width else f"{name}@{height}×{width}"
+
+
+def details(workload: WorkloadKey, configuration: Configuration) -> str:
+    """Returns what else tells one row from another: data, options, arithmetic, compilation, threads."""
+    words = [workload.dataset if workload.backbone else None, workload.weights]
+    words += [f"{name.replace('_', ' ')} = {value}" for name, value in sorted(workload.options.items())]
+    words.append(configuration_text(configuration))
+    return "; ".join(word for word in words if word)
+
+
+def configuration_text(configuration: Configuration) -> str:
+    """Returns a configuration in words, without strategy and batch size, which have columns of their own."""
+    arithmetic = configuration.float32_arithmetic
+    words = [
+        configuration.dtype_policy + (f" ({arithmetic})" if arithmetic != "float32" else ""),
+        f"{configuration.num_replicas} replicas" if (configuration.num_replicas or 1) > 1 else "",
+        "jit" if configuration.jit_compile else "",
+        f"{configuration.steps_per_execution} steps a call" if configuration.steps_per_execution > 1 else "",
+        _count(configuration.intra_op_threads, "intra-op thread"),
+        _count(configuration.inter_op_threads, "inter-op thread"),
+        _count(configuration.num_parallel_calls, "parallel input call"),
+        f"{configuration.loop} loop" if configuration.loop != "tpuens" else "",
+        configuration.optimizer or "",
+    ]
+    return ", ".join(word for word in words if word)
+
+
+def reading_text(series: Series) -> str:
+    """Returns a series' name and parameters, without the batch size, which has a column of its own."""
+    others = {name: value for name, value in series.parameters.items() if name != "batch_size"}
+    words = [
+        value if isinstance(value, str) else f"{name} = {value}" for name, value in sorted(others.items())
+    ]
+    return ", ".join([series.name, *words])
+
+
+def label_words(
+    workload: WorkloadKey, configuration: Configuration, series: Sequence[str | int | None] = ()
+) -> list[str]:
+    """Returns everything that can tell one reading of a scenario from another, one thing a word.
+
+    Args:
+        workload: What was computed; its name comes first.
+        configuration: How.
+        series: What only the series knows, such as its reading.
+    """
+    # The name comes first even where it is empty: the first word is never taken for a common one.
+    words = [*series, configuration.strategy]
+    if configuration.global_batch_size is not None:
+        words.append(f"batch {configuration.global_batch_size}")
+    rest = [str(word) for word in words if word] + re.split("[;,] ", details(workload, configuration))
+    return [workload_name(workload), *rest]
+
+
+def tell_apart(lists: Sequence[Sequence[str]]) -> tuple[list[str], str]:
+    """Returns a label for each list of words, without those that all have in common; and those.
+
+    The first word of each is always kept.
+    """
+    common = [word for word in lists[0][1:] if all(word in words for words in lists)]
+    own = [[words[0], *(word for word in words[1:] if word not in common)] for words in lists]
+    labels = [" · ".join(word for word in words if word) for words in own]
+    return labels, ", ".join(dict.fromkeys(common))
+
+
+def machine_text(environment: Environment) -> str:
+    """Returns a machine in words: processor, memory, accelerators, system."""
+    cores = f"{environment.physical_cores or '?'} cores, {environment.logical_cores} threads"
+    accelerators: dict[str, int] = {}
+    for accelerator in environment.accelerators:
+        memory = f" ({accelerator.memory_bytes / 2**30:.0f} GiB)" if accelerator.memory_bytes else ""
+        name = f"{accelerator.model}{memory}"
+        accelerators[name] = accelerators.get(name, 0) + 1
+    words = [
+        f"{environment.cpu_model} ({cores})",
+        f"{environment.memory_bytes / 2**30:.0f} GiB of memory",
+        *(f"{count} × {name}" for name, count in accelerators.items()),
+        environment.operating_system,
+        f"in {environment.container}" if environment.container else "",
+    ]
+    return ", ".join(word for word in words if word)
+
+
+def _key(environment: Environment) -> MachineKey:
+    return environment.machine_label, environment.fingerprint
+
+
+def _count(count: int | None, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}" if count is not None else ""

@@ -1,0 +1,227 @@
+"""The rows of a report: the one place that knows what each scenario's series and metrics mean."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ..records.record import Caution, Configuration, Parameter, RunRecord, Series, Status, WorkloadKey
+from .accuracy import ensemble_scores, final_accuracy, median_scores
+from .labels import MachineNames, identity, reading_text
+from .statistics import (
+    Percentile,
+    Spread,
+    TooFewSamples,
+    describe,
+    matrix_product_flops_per_second,
+    percentile,
+    sample_rates,
+    step_seconds,
+    throughput,
+    waiting_share,
+)
+
+Kind = Literal["throughput", "latency", "kernel", "time-to-accuracy", "accuracy", "nothing"]
+
+PERCENTILES = (0.5, 0.9, 0.99)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One reading of one run, or, from `bench.analysis.pooling`, of all repeats of it.
+
+    What does not apply is None. Of several runs each figure is the median over the runs.
+
+    Attributes:
+        kind: Which figure is the reading's result, and so which table it stands in.
+        reading: The series' name and parameters in words.
+        parameters: The series' parameters, sorted.
+        examples_per_second: Of a throughput reading only: single fenced steps say nothing of a rate.
+        relative_mad: How far the result spreads around its median, as a share of it: over the samples of
+            a single run, over the runs where there are several.
+        step_seconds: Over the samples of a single run, over the medians of several.
+        step_samples: Every sample of a latency reading, in seconds.
+        percentiles: p50, p90 and p99 of a latency reading.
+        metrics: Accuracies and losses; of an ensemble the medians over its seeds.
+        reached: For each run whether it reached the accuracy that it was to reach.
+        first_step_seconds: Tracing, compiling and the first step.
+    """
+
+    kind: Kind
+    machine: str
+    suite: str
+    workload: WorkloadKey
+    configuration: Configuration
+    status: Status
+    record_ids: tuple[str, ...]
+    repeat: int
+    created: str
+    reason: str | None = None
+    reading: str = ""
+    parameters: tuple[tuple[str, Parameter], ...] = ()
+    examples_per_second: float | None = None
+    relative_mad: float | None = None
+    step_seconds: Spread | None = None
+    step_samples: tuple[float, ...] = ()
+    percentiles: tuple[Percentile | TooFewSamples, ...] = ()
+    waiting_share: float | None = None
+    flops_per_second: float | None = None
+    seconds_to_accuracy: float | None = None
+    reached: tuple[bool, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+    peak_resident_bytes: int | None = None
+    peak_device_bytes: int | None = None
+    first_step_seconds: float | None = None
+    cautions: tuple[Caution, ...] = ()
+
+    @property
+    def runs(self) -> int:
+        """Returns how many runs the row stands for."""
+        return len(self.record_ids)
+
+    @property
+    def batch_size(self) -> int | None:
+        """Returns the series' own batch size, else the global one of the configuration."""
+        batch_size = dict(self.parameters).get("batch_size", self.configuration.global_batch_size)
+        return int(batch_size) if batch_size is not None else None
+
+    @property
+    def result(self) -> float | None:
+        """Returns the figure that the row is about, in examples/s, seconds, FLOP/s or as a share."""
+        if self.kind == "throughput":
+            return self.examples_per_second
+        if self.kind == "latency":
+            return self.step_seconds.median if self.step_seconds else None
+        if self.kind == "kernel":
+            return self.flops_per_second
+        if self.kind == "time-to-accuracy":
+            return self.seconds_to_accuracy
+        return self.metrics.get("top_1_accuracy") if self.kind == "accuracy" else None
+
+    @property
+    def what(self) -> tuple[object, ...]:
+        """Returns what the row is a reading of, on whichever machine and however configured."""
+        return self.kind, identity(self.workload), self.reading, self.parameters
+
+
+def summarise(records: Sequence[RunRecord]) -> list[Row]:
+    """Returns the rows of every record: one a series and one a result that is no series.
+
+    A record that failed, was skipped or holds no result gives one row of the kind "nothing" with the
+    reason.
+    """
+    names = MachineNames(records)
+    return [row for record in records for row in _record_rows(record, names.of(record))]
+
+
+def series_row(series: Series, record: RunRecord, machine: str) -> Row:
+    """Returns the row of one series of a record: a step's latency, a rate of products or a throughput."""
+    row = replace(
+        _record_row(record, machine),
+        reading=reading_text(series),
+        parameters=tuple(sorted(series.parameters.items())),
+        step_seconds=describe(step_seconds(series)),
+    )
+    if record.workload.phase == "kernel":
+        return _as_kernel(row, series)
+    return _as_latency(row, series) if series.fence == "step" else _as_throughput(row, series)
+
+
+def _record_rows(record: RunRecord, machine: str) -> list[Row]:
+    common = _record_row(record, machine)
+    if record.status != "ok":
+        return [common]
+    rows = [series_row(series, record, machine) for series in record.series]
+    if record.workload.scenario == "time-to-accuracy":
+        rows.append(_time_to_accuracy_row(common, record))
+    elif record.workload.scenario == "ensemble-accuracy":
+        rows.extend(_accuracy_rows(common, record))
+    return rows or [replace(common, reason="It ran, but recorded no result.")]
+
+
+def _record_row(record: RunRecord, machine: str) -> Row:
+    memory = record.memory
+    accuracy = final_accuracy(record.metrics)
+    return Row(
+        kind="nothing",
+        machine=machine,
+        suite=record.suite,
+        workload=record.workload,
+        configuration=record.configuration,
+        status=record.status,
+        record_ids=(record.id,),
+        repeat=record.repeat,
+        created=record.created,
+        reason=record.reason,
+        peak_resident_bytes=memory.peak_resident_bytes if memory else None,
+        peak_device_bytes=max(memory.device_peak_bytes.values(), default=None) if memory else None,
+        first_step_seconds=_first_step_seconds(record),
+        metrics={"top_1_accuracy": accuracy} if accuracy is not None else {},
+        cautions=record.warnings,
+    )
+
+
+def _as_kernel(row: Row, series: Series) -> Row:
+    n = series.parameters.get("n")
+    return replace(
+        row,
+        kind="kernel",
+        flops_per_second=matrix_product_flops_per_second(series, int(n)) if n is not None else None,
+        relative_mad=row.step_seconds.relative_mad if row.step_seconds else None,
+    )
+
+
+def _as_latency(row: Row, series: Series) -> Row:
+    samples = step_seconds(series)
+    return replace(
+        row,
+        kind="latency",
+        relative_mad=row.step_seconds.relative_mad if row.step_seconds else None,
+        step_samples=samples,
+        percentiles=tuple(percentile(samples, probability) for probability in PERCENTILES),
+    )
+
+
+def _as_throughput(row: Row, series: Series) -> Row:
+    rates = describe(sample_rates(series))
+    return replace(
+        row,
+        kind="throughput",
+        examples_per_second=throughput(series),
+        relative_mad=rates.relative_mad if rates else None,
+        # A pipeline that runs alone does nothing but wait for itself.
+        waiting_share=waiting_share(series) if series.name != "input" else None,
+    )
+
+
+def _time_to_accuracy_row(common: Row, record: RunRecord) -> Row:
+    values = {metric.name: metric.value for metric in record.metrics if not metric.parameters}
+    return replace(
+        common,
+        kind="time-to-accuracy",
+        seconds_to_accuracy=values.get("time_to_accuracy_seconds"),
+        reached=("time_to_accuracy_seconds" in values,),
+    )
+
+
+def _accuracy_rows(common: Row, record: RunRecord) -> list[Row]:
+    ensembles, members = ensemble_scores(record.metrics)
+    rows = []
+    for reading, scores in (("ensemble", ensembles), ("members", members)):
+        top_1 = describe([score["top_1_accuracy"] for score in scores if "top_1_accuracy" in score])
+        if scores:
+            rows.append(
+                replace(
+                    common,
+                    kind="accuracy",
+                    reading=reading,
+                    metrics=median_scores(scores),
+                    relative_mad=top_1.relative_mad if top_1 else None,
+                )
+            )
+    return rows
+
+
+def _first_step_seconds(record: RunRecord) -> float | None:
+    parts = [record.phases[name] for name in ("trace", "first_step") if name in record.phases]
+    return math.fsum(parts) if parts else None

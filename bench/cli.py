@@ -1,0 +1,253 @@
+"""The command line of the instrument. Nothing heavy is imported until a command needs it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from tpuens.errors import ConfigurationError, DeviceError, RunError
+
+from .suites import SUITES, Request, Scenario, find_scenarios, plan_requests
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Measure image classification on this machine: speed, accuracy, and where the time goes.",
+)
+
+Names = Annotated[
+    list[str] | None, typer.Argument(help="Suites or scenarios from `tpuens-bench list`; quick by default.")
+]
+Results = Annotated[Path | None, typer.Option(help="Folder for the records (default results/runs/…).")]
+
+
+@app.command("list")
+def list_all() -> None:
+    """List suites and scenarios."""
+    from .scenarios.table import SCENARIOS
+
+    typer.echo("Suites")
+    for suite in SUITES.values():
+        typer.echo(f"  {suite.name:<20}{suite.summary}")
+        typer.echo(f"  {'':<20}{suite.command} · {suite.hardware} · {suite.duration}")
+    typer.echo("\nScenarios")
+    for row in SCENARIOS.values():
+        typer.echo(f"  {row.name:<20}{row.summary}")
+
+
+@app.command()
+def run(  # noqa: PLR0913
+    names: Names = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(help="Strategy to measure; may be given again. Default: all that can run here."),
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="Another backbone in all scenarios.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Height and width in all scenarios.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples on each replica.")] = None,
+    dtype_policy: Annotated[
+        str | None, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
+    ] = None,
+    jit: Annotated[bool | None, typer.Option("--jit/--no-jit", help="Compile with XLA.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Another data set in scenarios that use one.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set's files.")] = None,
+    repeats: Annotated[int, typer.Option(help="Processes for each scenario and strategy.")] = 1,
+    env: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE for the workers, such as XLA_FLAGS or thread counts.")
+    ] = None,
+    results: Results = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Run only what is missing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and the time they take.")] = False,
+    time_limit: Annotated[float, typer.Option(help="Seconds after which a run is stopped.")] = 3600.0,
+    memory_limit: Annotated[
+        float | None, typer.Option(help="GiB above which a run is stopped (default: 0.9 of what is free).")
+    ] = None,
+) -> None:
+    """Measure this machine and write a report."""
+    from .execution import suite_run
+    from .execution.launcher import default_limits
+
+    if resume:
+        folder = results or suite_run.find_interrupted()
+        plan = suite_run.load_plan(folder)
+        requests = suite_run.find_missing(folder, plan)
+    else:
+        suite, scenarios = find_scenarios(names or ())
+        changes = {
+            "backbone": backbone,
+            "image_size": image_size,
+            "batch_size": batch_size,
+            "dtype_policy": dtype_policy,
+            "jit": jit,
+            "dataset": dataset,
+            "data_dir": None if data_dir is None else str(data_dir.resolve()),
+        }
+        scenarios = _override(scenarios, changes)
+        plan = suite_run.Plan(
+            suite=suite,
+            requests=tuple(
+                plan_requests(
+                    suite,
+                    scenarios,
+                    strategies=_check_strategies(strategy) or _find_strategies(),
+                    repeats=repeats,
+                    variables=_parse_variables(env or []),
+                )
+            ),
+        )
+        folder = results or suite_run.default_folder(suite)
+        requests = list(plan.requests)
+    if dry_run:
+        _print_plan(requests, folder)
+        return
+    if not resume:
+        suite_run.save_plan(folder, plan)
+    limits = replace(default_limits(), seconds=time_limit)
+    if memory_limit is not None:
+        limits = replace(limits, memory_bytes=int(memory_limit * 2**30))
+    _run_and_report(requests, folder, limits)
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Results of any number of runs and machines.")],
+    reference: Annotated[
+        str | None, typer.Option(help="Label of the machine that speed-ups are against (default the first).")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where report.html, .md and .csv go (default the first folder).")
+    ] = None,
+) -> None:
+    """Put results side by side: a table here, and report.html, report.md and report.csv."""
+    from .records.store import read_folder
+
+    records = [record for folder in folders for record in read_folder(folder)]
+    _report(records, output or _as_folder(folders[0]), reference)
+
+
+@app.command("env")
+def show_environment() -> None:
+    """Print the environment as a record would hold it."""
+    from tpuens.quiet import import_tensorflow_quietly
+
+    from .measuring.environment import collect_environment, take_reading
+
+    import_tensorflow_quietly()
+    reading = take_reading()
+    environment = collect_environment(
+        seed=None,
+        dataset_fingerprint=None,
+        variables=os.environ,
+        load_before=reading.load,
+        frequency_before=reading.frequency_hz,
+    )
+    typer.echo(msgspec.json.format(msgspec.json.encode(environment), indent=1).decode())
+
+
+def _override(scenarios: tuple[Scenario, ...], changes: dict[str, Any]) -> tuple[Scenario, ...]:
+    """Returns the scenarios with what the command line sets; those that become the same count once."""
+    from tpuens.data.datasets import DATASETS
+    from tpuens.models.backbones import BACKBONES
+
+    given = {name: value for name, value in changes.items() if value is not None}
+    if "backbone" in given:
+        # The size that suits the suite's backbone need not suit this one.
+        given = {"image_size": BACKBONES[given["backbone"]].image_size} | given
+    if "dataset" in given:
+        DATASETS[given["dataset"]]
+    policies = ("float32", "mixed_bfloat16", "mixed_float16")
+    if given.get("dtype_policy", policies[0]) not in policies:
+        raise ConfigurationError(
+            f"Expected one of: {', '.join(policies)}. Received: dtype_policy={given['dtype_policy']!r}"
+        )
+    changed = []
+    for scenario in scenarios:
+        fixed = {"backbone", "image_size"} if scenario.name == "matmul" else set()
+        fixed |= {"backbone"} if scenario.name == "input-pipeline" else set()
+        own = {name: value for name, value in given.items() if name not in fixed}
+        changed.append(msgspec.structs.replace(scenario, **own))
+    unique: dict[bytes, Scenario] = {}
+    for scenario in changed:
+        unique.setdefault(msgspec.json.encode(msgspec.structs.replace(scenario, seconds=0)), scenario)
+    return tuple(unique.values())
+
+
+def _check_strategies(names: list[str] | None) -> list[str]:
+    from tpuens.hardware.strategies import STRATEGIES
+
+    for name in names or ():
+        STRATEGIES[name.partition(":")[0]]
+    return list(names or ())
+
+
+def _find_strategies() -> list[str]:
+    """Returns every strategy that can run here; asked in a process of its own, to keep TensorFlow out of this."""
+    start = "from tpuens.cli import main; import sys; sys.argv[1:] = ['devices', '--json']; main()"
+    typer.echo("Looking at what this machine has …", err=True)
+    answer = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise DeviceError(f"`tpuens devices` failed: {answer.stderr.strip().splitlines()[-1:]}")
+    strategies = json.loads(answer.stdout)["strategies"]
+    return [name for name, reason in strategies.items() if reason is None and name != "multi-worker"]
+
+
+def _parse_variables(texts: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise ConfigurationError(f"Expected NAME=VALUE. Received: env={text!r}")
+        pairs[name] = value
+    return pairs
+
+
+def _print_plan(requests: list[Request], folder: Path) -> None:
+    for number, request in enumerate(requests, 1):
+        repeat = f" (repeat {request.repeat + 1})" if request.repeat else ""
+        typer.echo(f"{number:3d}  {request.title}{repeat}  about {request.scenario.seconds:.0f} s")
+    minutes = sum(request.scenario.seconds for request in requests) / 60
+    typer.echo(
+        f"{len(requests)} runs, about {minutes:.1f} minutes on 2 cores without an accelerator; "
+        f"records would go to {folder}"
+    )
+
+
+def _run_and_report(requests: list[Request], folder: Path, limits: Any) -> None:
+    from .execution.suite_run import run_requests
+    from .progress import SuiteProgress
+    from .records.store import read_folder
+
+    with SuiteProgress() as progress:
+        fresh = run_requests(requests, folder, limits=limits, observer=progress.observer)
+    _report(read_folder(folder), folder, None)
+    failed = [record for record in fresh if record.status == "failed"]
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {len(fresh)} runs failed; the report says why, and the logs are in "
+            f"{folder / 'logs'}. Run them again with: tpuens-bench run --resume --results {folder}"
+        )
+
+
+def _report(records: list[Any], output: Path, reference: str | None) -> None:
+    from rich.console import Console
+
+    from .analysis.summary import summarise
+    from .records.store import latest_records
+    from .reporting.html import write_report
+    from .reporting.tables import terminal_table
+
+    latest = latest_records(records)
+    Console().print(terminal_table(summarise(latest)))
+    typer.echo(f"report: {write_report(output, latest, reference)}")
+
+
+def _as_folder(path: Path) -> Path:
+    return path.parent if path.is_file() else path

@@ -1,0 +1,1 @@
+"""The parent that launches one worker a run, and the worker."""

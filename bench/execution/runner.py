@@ -1,0 +1,84 @@
+"""One run inside the worker: strategy, workload, samples, metrics."""
+
+import os
+from collections.abc import Callable
+
+from tpuens.hardware.strategies import open_strategy
+
+from ..measuring.environment import collect_environment, environment_cautions, take_reading
+from ..measuring.memory import collect_memory
+from ..measuring.timing import Probe, measure_fence, measure_probe
+from ..records.record import Environment, Metric, Series
+from ..scenarios.table import SCENARIOS
+from ..scenarios.workload import Phases, Workload
+from ..suites import Request
+from .messages import Described, Finished, Message, Progress
+
+
+def run_request(request: Request, *, phases: dict[str, float], send: Callable[[Message], None]) -> Finished:
+    """Returns what was measured.
+
+    Args:
+        request: What to run.
+        phases: Seconds of the phases that are over; the others are added.
+        send: Called with progress, and with the run's description as soon as it is known.
+
+    Raises:
+        DeviceError: This machine cannot offer the strategy.
+        TpuensError: The request cannot be run as it is.
+    """
+    timed = Phases(on_enter=lambda name: send(Progress(phase=name)), seconds=phases)
+    before = take_reading()
+    with timed("strategy"):
+        strategy = open_strategy(request.strategy)
+
+    def describe(fingerprint: str | None) -> Environment:
+        return collect_environment(
+            seed=request.scenario.seed,
+            dataset_fingerprint=fingerprint,
+            variables=os.environ,
+            load_before=before.load,
+            frequency_before=before.frequency_hz,
+        )
+
+    send(Described(environment=describe(None)))
+    workload: Workload = SCENARIOS[request.scenario.name].load()(request, strategy, timed)
+    send(Described(workload=workload.key, configuration=workload.configuration))
+    fence_seconds = measure_fence(workload.fence) if workload.fence else ()
+    series = []
+    for probe in workload.probes:
+        with timed("steady"):
+            series.append(_measure(probe, request, send))
+        warmup = sum(series[-1].warmup_seconds)
+        timed.seconds["warmup"] = timed.seconds.get("warmup", 0.0) + warmup
+        timed.seconds["steady"] -= warmup
+    metrics: tuple[Metric, ...] = ()
+    if workload.evaluate is not None:
+        send(Progress(phase="evaluating"))
+        metrics = tuple(
+            workload.evaluate(lambda done, of: send(Progress(phase="evaluating", done=done, of=of)))
+        )
+    environment = describe(workload.dataset_fingerprint)
+    return Finished(
+        environment=environment,
+        workload=workload.key,
+        configuration=workload.configuration,
+        phases=timed.seconds,
+        fence_seconds=fence_seconds,
+        series=tuple(series),
+        metrics=metrics,
+        memory=collect_memory(),
+        cautions=environment_cautions(environment, before=before, after=take_reading()),
+    )
+
+
+def _measure(probe: Probe, request: Request, send: Callable[[Message], None]) -> Series:
+    timing = request.scenario.timing
+    return measure_probe(
+        probe,
+        warmup_steps=timing.warmup_steps,
+        blocks=timing.blocks,
+        block_seconds=timing.block_seconds,
+        latency_seconds=timing.latency_seconds,
+        on_sample=lambda done, of: send(Progress(phase=f"measuring {probe.name}", done=done, of=of)),
+    )

@@ -1,0 +1,63 @@
+"""The child: one run in a fresh process, told what to do on standard input.
+
+The first line of standard input is the request. Its end means that the launcher is gone, and then the
+worker goes too, so that nothing is left running. Standard output carries messages only; whatever
+TensorFlow and others print goes to standard error, which the launcher keeps as the run's log.
+"""
+
+import os
+import sys
+import threading
+import time
+from typing import BinaryIO
+
+import msgspec
+
+from tpuens.errors import DeviceError, TpuensError
+
+from ..suites import Request
+from .messages import Message, Refused, encode_message
+
+SPAWNED_AT = "TPUENS_BENCH_SPAWNED_AT"  # seconds since the epoch, set by the launcher
+
+
+def main() -> None:
+    """Runs one request; exit code 0 when it said how it ended."""
+    process_start = time.time() - float(os.environ.get(SPAWNED_AT, time.time()))
+    messages = _take_over_stdout()
+
+    def send(message: Message) -> None:
+        messages.write(encode_message(message))
+        messages.flush()
+
+    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=Request)
+    threading.Thread(target=_leave_with_the_launcher, daemon=True).start()
+    try:
+        start = time.perf_counter()
+        from .runner import run_request  # imports TensorFlow
+
+        phases = {"process_start": process_start, "import": time.perf_counter() - start}
+        send(run_request(request, phases=phases, send=send))
+    except DeviceError as error:
+        send(Refused(reason=str(error), skipped=True))
+    except TpuensError as error:
+        send(Refused(reason=str(error), skipped=False))
+    messages.flush()
+    # TensorFlow's threads can hang in their own shutdown; everything that matters has been said.
+    os._exit(0)
+
+
+def _take_over_stdout() -> BinaryIO:
+    """Returns the real standard output, and sends everything else that is written there to the log."""
+    messages = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return messages
+
+
+def _leave_with_the_launcher() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Clocks, memory and the description of the machine."""

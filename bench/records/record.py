@@ -1,0 +1,170 @@
+"""The record of one run: raw samples in seconds, and facts. Nothing derived is stored.
+
+Throughput, speed-ups, intervals and percentiles are computed when a record is read (`bench.analysis`), so
+a wrong formula can be mended without measuring again. There are no sentinels: what is not known is None
+or absent, what failed says so in `status` and `reason`.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+# The history of the schema. Raise the version when a field changes its meaning, goes or is added without
+# a default, write the step from the version before into `bench.records.upgrade`, and keep a golden file.
+#   1  2026-11  first version
+SCHEMA_VERSION = 1
+
+Status = Literal["ok", "failed", "skipped"]
+Parameter = str | int | float | bool
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of everything in a record: immutable, and a misspelt field is refused by its name."""
+
+
+class WorkloadKey(Struct, frozen=True, kw_only=True):
+    """What is computed. Two records are comparable only where this is equal."""
+
+    scenario: str
+    backbone: str | None = None
+    image_shape: tuple[int, int, int] | None = None  # height, width, channels
+    dataset: str | None = None
+    num_classes: int | None = None
+    phase: Literal["train", "inference", "input", "kernel"] = "train"
+    loss: str | None = None
+    weights: str | None = None
+    options: dict[str, Parameter] = {}  # what only this scenario has: members, target_accuracy, …
+
+
+class Configuration(Struct, frozen=True, kw_only=True):
+    """How it is computed: what a user could set otherwise without changing what is computed."""
+
+    strategy: str
+    num_replicas: int | None = None  # None: the run ended before it was known
+    per_replica_batch_size: int | None = None
+    global_batch_size: int | None = None
+    dtype_policy: str = "float32"
+    float32_arithmetic: str = "float32"  # "tf32" where TensorFlow's default makes it so, "bfloat16" on TPUs
+    jit_compile: bool = False  # as resolved, not as asked
+    steps_per_execution: int = 1
+    intra_op_threads: int | None = None  # None: TensorFlow's own choice
+    inter_op_threads: int | None = None
+    num_parallel_calls: int | None = None  # of the input pipeline; fixed, so that nothing is still tuning
+    loop: str = "tpuens"
+    optimizer: str | None = None
+
+
+class Accelerator(Struct, frozen=True, kw_only=True):
+    """One GPU or TPU as the machine shows it."""
+
+    kind: Literal["gpu", "tpu"]
+    model: str
+    memory_bytes: int | None = None
+    details: dict[str, Parameter] = {}  # compute capability, topology, …
+
+
+class Environment(Struct, frozen=True, kw_only=True):
+    """Where it was computed. Made to be published: no user, host name, absolute path or secret."""
+
+    machine_label: str  # the user's own name for the machine, else made from its hardware
+    fingerprint: str  # SHA-256 of the hardware facts below, first 16 hex digits
+    cpu_model: str
+    physical_cores: int | None
+    logical_cores: int
+    numa_nodes: int | None
+    isa: tuple[str, ...]  # the instruction sets that matter to TensorFlow, such as avx2, fma, avx512f
+    memory_bytes: int
+    usable_cores: float | None = None  # what a container's limits leave of the two
+    usable_memory_bytes: int | None = None
+    accelerators: tuple[Accelerator, ...] = ()
+    operating_system: str
+    container: str | None = None  # "docker", "kvm", …, as far as it shows
+    cpu_governor: str | None = None
+    cpu_frequency_hz_before: float | None = None
+    cpu_frequency_hz_after: float | None = None
+    load_before: float | None = None  # 1-minute load average
+    load_after: float | None = None
+    driver: str | None = None
+    versions: dict[str, str] = {}  # python, tensorflow, keras, numpy, cuda, cudnn, tpuens, …
+    variables: dict[str, str] = {}  # environment variables set for this run: threads, XLA, oneDNN
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    dataset_fingerprint: str | None = None
+    seed: int | None = None
+
+
+class Series(Struct, frozen=True, kw_only=True):
+    """Timing samples of one thing, in the order they were taken.
+
+    `fence` says what a sample is: "block" (many steps, the clock read once the device has finished them
+    all; for throughput) or "step" (a single step with a fence of its own; for latency).
+    """
+
+    name: str  # "compute", "input", "both", "latency", "matmul", …
+    fence: Literal["block", "step"]
+    parameters: dict[str, Parameter] = {}  # what differs between series of one record: batch_size, n, arm
+    steps: tuple[int, ...]  # steps in each sample
+    examples: tuple[int, ...]  # examples in each sample; a partial batch counts what it holds
+    seconds: tuple[float, ...]  # wall time of each sample
+    warmup_seconds: tuple[float, ...] = ()  # single steps, fenced, before the samples; never mixed in
+    blocked_seconds: tuple[float, ...] | None = None  # of `seconds`: how long next() kept the loop waiting
+    cpu_seconds: tuple[float, ...] | None = None  # process CPU time of each sample
+
+
+class Metric(Struct, frozen=True, kw_only=True):
+    """One number that is not a time: an accuracy, a loss, a count."""
+
+    name: str  # "top_1_accuracy", "log_loss", "examples_seen", …
+    value: float
+    parameters: dict[str, Parameter] = {}  # {"seed": 0, "member": 1} or {"seed": 0, "of": "ensemble"}
+
+
+class Caution(Struct, frozen=True, kw_only=True):
+    """Something that touches how far the numbers can be trusted, with what to do about it."""
+
+    code: str  # "busy-machine", "few-samples", …
+    message: str
+
+
+class Memory(Struct, frozen=True, kw_only=True):
+    """Peaks over the whole run."""
+
+    peak_resident_bytes: int
+    device_peak_bytes: dict[str, int] = {}  # TensorFlow's allocator, per device, where it tells
+
+
+class RunRecord(Struct, frozen=True, kw_only=True):
+    """One run of one scenario under one strategy, in one process."""
+
+    schema_version: int = SCHEMA_VERSION
+    id: str  # unique; also ends the file name
+    request_key: str  # the same for runs of one request; `--resume` and repeats go by it
+    repeat: int
+    suite: str
+    created: str  # ISO 8601, UTC
+    status: Status
+    reason: str | None = None  # why it failed or was skipped, in words
+    log_tail: tuple[str, ...] = ()  # the worker's last lines, where it failed
+    workload: WorkloadKey
+    configuration: Configuration
+    environment: Environment | None  # None: the worker died before it could say
+    phases: dict[str, float] = {}  # seconds: process_start, import, strategy, data, build, trace, first_step, …
+    fence_seconds: tuple[float, ...] = ()  # the fence with nothing to wait for: what the instrument costs
+    series: tuple[Series, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    memory: Memory | None = None
+    warnings: tuple[Caution, ...] = ()
+
+
+def encode_record(record: RunRecord) -> bytes:
+    """Returns the record as indented JSON, ready to be written."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+
+
+def decode_record(payload: dict[str, Any]) -> RunRecord:
+    """Returns the record that a JSON object of the present schema version holds.
+
+    Raises:
+        msgspec.ValidationError: A field is missing, unknown or of the wrong type; the message names it.
+    """
+    return msgspec.convert(payload, RunRecord)

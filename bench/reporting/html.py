@@ -1,0 +1,73 @@
+"""The report as one HTML file that needs nothing else, and beside it as Markdown and CSV."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from ..records.atomic import write_file
+from ..records.record import RunRecord
+from .charts import draw_charts
+from .contents import HOW_TO_READ, Contents, collect_contents
+from .tables import csv_text, markdown_table, markdown_text
+
+
+def render_html(records: Sequence[RunRecord], reference: str | None = None) -> str:
+    """Returns a report on the records as a page that loads nothing from anywhere.
+
+    Args:
+        records: Of any machines and suites; at least one.
+        reference: The machine that the others are compared with; by default that of the first record.
+
+    Raises:
+        ConfigurationError: No record is of the reference machine.
+    """
+    return _render_html(collect_contents(records, reference))
+
+
+def write_report(folder: Path, records: Sequence[RunRecord], reference: str | None = None) -> Path:
+    """Writes report.html, report.md and report.csv into a folder and returns the path of the first.
+
+    A report that is there already is replaced. The CSV has every run by itself; in the others repeats are
+    pooled.
+
+    Raises:
+        ConfigurationError: No record is of the reference machine.
+        RunError: The disk is full or the folder cannot be written.
+    """
+    contents = collect_contents(records, reference)
+    pages = {
+        "report.csv": csv_text(contents.rows),
+        "report.md": _render_markdown(contents),
+        "report.html": _render_html(contents),
+    }
+    for name, text in pages.items():
+        write_file(folder / name, text.encode(), overwrite=True)
+    return folder / "report.html"
+
+
+def _render_html(contents: Contents) -> str:
+    import jinja2
+
+    files = resources.files(__package__)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(files.joinpath("report.html").read_text(encoding="utf-8"))
+    return template.render(
+        contents=contents,
+        charts=draw_charts(contents.pooled, contents.records),
+        how_to_read=HOW_TO_READ,
+        style=files.joinpath("report.css").read_text(encoding="utf-8"),
+    )
+
+
+def _render_markdown(contents: Contents) -> str:
+    parts = [f"# {contents.title}\n", *(f"{markdown_text(sentence)}\n" for sentence in contents.summary)]
+    parts += [f"- **{markdown_text(name)}**: {markdown_text(text)}" for name, text in contents.machines]
+    parts += ["\n## How to read it\n", *(f"- {markdown_text(sentence)}" for sentence in HOW_TO_READ), ""]
+    parts += [markdown_table(table) for table in contents.tables]
+    if contents.comparison:
+        parts.append(markdown_table(contents.comparison))
+    if contents.environment:
+        parts.append(markdown_table(contents.environment))
+    return "\n".join(parts)

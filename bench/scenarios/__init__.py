@@ -1,0 +1,1 @@
+"""What can be measured: one module a scenario, each giving a `Workload` to time."""

@@ -1,0 +1,114 @@
+"""Train members, predict the test part, combine: the accuracy of each and of the ensemble, over seeds."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from tpuens.data.examples import Examples
+from tpuens.ensembling.combine import combine_predictions
+from tpuens.evaluation.metrics import score_predictions
+from tpuens.evaluation.predictions import Predictions
+
+from ..records.record import Metric, Parameter, WorkloadKey
+from ..suites import Request
+from .workload import (
+    LOSS,
+    OPTIMIZER,
+    Phases,
+    Workload,
+    build_trainer,
+    count_parallel_calls,
+    describe_configuration,
+    describe_dataset,
+    load_parts,
+    make_pipeline,
+    resolve_batch,
+    resolve_image_shape,
+)
+
+DEFAULT_BATCH_SIZE = 64
+DEFAULT_MEMBERS, DEFAULT_SEEDS, DEFAULT_EPOCHS = 3, 1, 3
+
+
+def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
+    """Returns the trainings to run; all of it is their evaluation.
+
+    Options: ``members`` and ``seeds`` (how many), ``epochs``, and ``backbones`` (names separated by
+    commas, taken in turn by the members; the scenario's own backbone when not given).
+    """
+    options = request.scenario.options
+    count = int(options.get("members", DEFAULT_MEMBERS))
+    seeds = int(options.get("seeds", DEFAULT_SEEDS))
+    epochs = int(options.get("epochs", DEFAULT_EPOCHS))
+    backbone = request.scenario.backbone or "cifar_cnn"
+    backbones = str(options.get("backbones", backbone)).split(",")
+    batch = resolve_batch(request, strategy, DEFAULT_BATCH_SIZE)
+    train_part, test_part = load_parts(request, phases)
+    pipelines = [make_pipeline(request, part, cache=True) for part in (train_part, test_part)]
+
+    def train_member(seed: int, member: int) -> Predictions:
+        trainer = build_trainer(
+            request,
+            strategy,
+            phases,
+            batch=batch,
+            num_classes=len(train_part.class_names),
+            seed=1000 * seed + member,
+            backbone=backbones[member % len(backbones)],
+        )
+        with phases("training"):
+            # Epochs are numbered on, so that every member sees the examples in an order of its own.
+            first = (seed * count + member) * epochs
+            for epoch in range(first, first + epochs):
+                trainer.train_epoch(pipelines[0], epoch)
+        with phases("evaluation"):
+            return _make_predictions(test_part, trainer.predict(pipelines[1]), f"member {member}")
+
+    def evaluate(on_progress: Callable[[int, int], None]) -> list[Metric]:
+        metrics: list[Metric] = []
+        for seed in range(request.scenario.seed, request.scenario.seed + seeds):
+            members = []
+            for member in range(count):
+                members.append(train_member(seed, member))
+                where = {"seed": seed, "of": "member", "member": member}
+                metrics += _score(members[-1], where)
+                on_progress((seed - request.scenario.seed) * count + member + 1, seeds * count)
+                keras.backend.clear_session()
+            metrics += _score(combine_predictions(members), {"seed": seed, "of": "ensemble"})
+        return metrics
+
+    return Workload(
+        key=WorkloadKey(
+            scenario="ensemble-accuracy",
+            backbone=",".join(backbones),
+            image_shape=resolve_image_shape(request),
+            dataset=describe_dataset(request),
+            num_classes=len(train_part.class_names),
+            loss=LOSS,
+            options={"members": count, "seeds": seeds, "epochs": epochs},
+        ),
+        configuration=describe_configuration(
+            request, strategy, batch, optimizer=OPTIMIZER, num_parallel_calls=count_parallel_calls()
+        ),
+        evaluate=evaluate,
+        dataset_fingerprint=train_part.fingerprint(),
+    )
+
+
+def _make_predictions(examples: Examples, probabilities: Any, source: str) -> Predictions:
+    return Predictions(
+        ids=examples.ids,
+        probabilities=probabilities,
+        labels=examples.labels,
+        class_names=examples.class_names,
+        source=source,
+    )
+
+
+def _score(predictions: Predictions, parameters: dict[str, Any]) -> list[Metric]:
+    where: dict[str, Parameter] = {**parameters, "split": "test"}
+    return [
+        Metric(name=name, value=value, parameters=where)
+        for name, value in score_predictions(predictions).as_dict().items()
+    ]

@@ -1,0 +1,79 @@
+"""The scenarios by name. A new one is a row here and the module that the row names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tpuens.registry import Row, Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenarioRow(Row):
+    """A scenario that users can name; its factory is ``prepare(request, strategy, phases) -> Workload``.
+
+    Attributes:
+        runs_on: "every" strategy, each "single" device (no mirrors), or the "host" once.
+    """
+
+    runs_on: Literal["every", "single", "host"] = "every"
+
+    def choose_strategies(self, names: Sequence[str]) -> list[str]:
+        """Returns those of the strategies under which the scenario says something of its own."""
+        if self.runs_on == "host":
+            return [name for name in names if name.startswith("cpu")][:1] or list(names[:1])
+        if self.runs_on == "single":
+            return [name for name in names if "mirrored" not in name] or list(names[:1])
+        return list(names)
+
+
+SCENARIOS = Table(
+    "scenario",
+    (
+        ScenarioRow(
+            name="input-pipeline",
+            factory="bench.scenarios.input_pipeline:prepare",
+            summary="read, decode, resize and batch large JPEG photographs, with nothing to feed",
+            runs_on="host",
+        ),
+        ScenarioRow(
+            name="train-step",
+            factory="bench.scenarios.train_step:prepare",
+            summary="the training step alone, on a synthetic batch that lies on the device",
+        ),
+        ScenarioRow(
+            name="train-epoch",
+            factory="bench.scenarios.train_epoch:prepare",
+            summary="pipeline and training step together, and each alone, with the wait for input measured",
+        ),
+        ScenarioRow(
+            name="time-to-accuracy",
+            factory="bench.scenarios.time_to_accuracy:prepare",
+            summary="train until the validation accuracy reaches a target",
+            runs_on="single",
+        ),
+        ScenarioRow(
+            name="matmul",
+            factory="bench.scenarios.matmul:prepare",
+            summary="square matrix products from 3 rows to the largest that fits: from where is a GPU faster?",
+            runs_on="single",
+        ),
+        ScenarioRow(
+            name="inference",
+            factory="bench.scenarios.inference:prepare",
+            summary="latency of one image, and throughput of large batches",
+            runs_on="single",
+        ),
+        ScenarioRow(
+            name="ensemble-accuracy",
+            factory="bench.scenarios.ensemble_accuracy:prepare",
+            summary="train members, predict, combine: accuracy of each and of the ensemble",
+            runs_on="single",
+        ),
+        ScenarioRow(
+            name="ensemble-inference",
+            factory="bench.scenarios.ensemble_inference:prepare",
+            summary="an ensemble's members one after another, and fused into one graph",
+            runs_on="single",
+        ),
+    ),
+)

@@ -1,0 +1,105 @@
+"""Pipeline and training step together, and each alone, on real images.
+
+On a CPU input and compute share the cores, so subtracting the readings says nothing there; the time that
+`next()` keeps the loop waiting does, and is measured directly.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tpuens.data.pipeline import Pipeline
+from tpuens.training.loop import Trainer
+
+from ..measuring.timing import Probe
+from ..records.record import WorkloadKey
+from ..suites import Request
+from .workload import (
+    LOSS,
+    OPTIMIZER,
+    Phases,
+    Workload,
+    build_trainer,
+    count_parallel_calls,
+    describe_configuration,
+    describe_dataset,
+    load_parts,
+    make_pipeline,
+    make_synthetic_batch,
+    resolve_batch,
+    resolve_image_shape,
+    start_step,
+)
+
+DEFAULT_BATCH_SIZE = 64
+EPOCHS = 2  # at least, so that the cache shows
+
+
+def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
+    """Returns three probes: compute alone, input alone, and both with the wait for input."""
+    batch = resolve_batch(request, strategy, DEFAULT_BATCH_SIZE)
+    examples, _ = load_parts(request, phases)
+    num_classes = len(examples.class_names)
+    trainer = build_trainer(request, strategy, phases, batch=batch, num_classes=num_classes)
+    synthetic = make_synthetic_batch(request, strategy, batch, num_classes)
+    compute = start_step(trainer, synthetic, phases)
+    pipeline = make_pipeline(request, examples, cache=True)
+    steps = trainer.count_steps(examples)
+    with phases("first_input_epoch"):  # fills the cache
+        for _ in itertools.islice(open_epochs(trainer, pipeline, steps), steps):
+            pass
+
+    def probe(name: str, step: Callable[[], float | None], min_steps: int) -> Probe:
+        return Probe(
+            name=name,
+            step=step,
+            fence=trainer.step.fence,
+            examples_per_step=batch.global_,
+            parameters={},
+            min_steps=min_steps,
+        )
+
+    return Workload(
+        key=WorkloadKey(
+            scenario="train-epoch",
+            backbone=request.scenario.backbone or "cifar_cnn",
+            image_shape=resolve_image_shape(request),
+            dataset=describe_dataset(request),
+            num_classes=num_classes,
+            loss=LOSS,
+            options={"cache": "memory"},
+        ),
+        configuration=describe_configuration(
+            request, strategy, batch, optimizer=OPTIMIZER, num_parallel_calls=count_parallel_calls()
+        ),
+        probes=(
+            probe("compute", compute, 1),
+            probe("input", make_feed_step(open_epochs(trainer, pipeline, steps)), EPOCHS * steps),
+            probe("both", make_feed_step(open_epochs(trainer, pipeline, steps), trainer.step), EPOCHS * steps),
+        ),
+        fence=trainer.step.fence,
+        dataset_fingerprint=examples.fingerprint(),
+    )
+
+
+def open_epochs(trainer: Trainer, pipeline: Pipeline, steps: int) -> Iterator[Any]:
+    """Yields the batches of epoch after epoch without end; opening an epoch counts as waiting for input."""
+    for epoch in itertools.count():
+        batches = trainer.open_epoch(pipeline, epoch)
+        for _ in range(steps):
+            yield next(batches)
+
+
+def make_feed_step(batches: Iterator[Any], consume: Callable[[Any], None] | None = None) -> Callable[[], float]:
+    """Returns a step that takes a batch, gives it to `consume`, and returns the seconds it waited for it."""
+
+    def step() -> float:
+        start = time.perf_counter()
+        batch = next(batches)
+        waited = time.perf_counter() - start
+        if consume is not None:
+            consume(batch)
+        return waited
+
+    return step

@@ -1,0 +1,55 @@
+"""The training step alone, on a synthetic batch that already lies on the device."""
+
+from typing import Any
+
+from ..measuring.timing import Probe
+from ..records.record import WorkloadKey
+from ..suites import Request
+from .workload import (
+    LOSS,
+    OPTIMIZER,
+    SYNTHETIC_CLASSES,
+    Phases,
+    Workload,
+    build_trainer,
+    describe_configuration,
+    make_synthetic_batch,
+    resolve_batch,
+    resolve_image_shape,
+    start_step,
+)
+
+DEFAULT_BATCH_SIZE = 64
+
+
+def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
+    """Returns the step to time: throughput in blocks, then latency step by step."""
+    batch = resolve_batch(request, strategy, DEFAULT_BATCH_SIZE)
+    with phases("data"):
+        synthetic = make_synthetic_batch(request, strategy, batch, SYNTHETIC_CLASSES)
+    trainer = build_trainer(request, strategy, phases, batch=batch, num_classes=SYNTHETIC_CLASSES)
+    step = start_step(trainer, synthetic, phases)
+    fence = trainer.step.fence
+    return Workload(
+        key=WorkloadKey(
+            scenario="train-step",
+            backbone=request.scenario.backbone or "cifar_cnn",
+            image_shape=resolve_image_shape(request),
+            dataset="synthetic",
+            num_classes=SYNTHETIC_CLASSES,
+            loss=LOSS,
+        ),
+        configuration=describe_configuration(request, strategy, batch, optimizer=OPTIMIZER),
+        probes=(
+            Probe(name="compute", step=step, fence=fence, examples_per_step=batch.global_, parameters={}),
+            Probe(
+                name="latency",
+                step=step,
+                fence=fence,
+                examples_per_step=batch.global_,
+                sample="step",
+                parameters={},
+            ),
+        ),
+        fence=fence,
+    )

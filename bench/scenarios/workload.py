@@ -1,0 +1,249 @@
+"""What a scenario prepares, and what it is prepared from."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from tpuens.data.datasets import DATASETS, load_examples
+from tpuens.data.examples import Examples
+from tpuens.data.pipeline import Pipeline, PipelineConfig
+from tpuens.hardware.batches import BatchSize, resolve_batch_size
+from tpuens.models.backbones import BACKBONES
+from tpuens.models.classifier import build_classifier
+from tpuens.training.loop import Trainer
+from tpuens.training.optimizers import make_optimizer
+from tpuens.training.step import PredictStep, share_among_replicas
+
+from ..measuring.timing import Probe
+from ..records.record import Configuration, Metric, Parameter, WorkloadKey
+from ..suites import Request
+
+OPTIMIZER = "adam"
+LOSS = "sparse_categorical_crossentropy"
+LEARNING_RATE = 1e-3
+SYNTHETIC_CLASSES = 10
+PREFETCH_BATCHES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """Something ready to be measured.
+
+    Attributes:
+        key: What is computed.
+        configuration: How.
+        probes: What to time, in order.
+        fence: The fence of the timed step, to time it with nothing to wait for; None where there is none.
+        evaluate: What to find out besides times; told of progress by (done, of).
+        dataset_fingerprint: Of the examples, where there are real ones.
+    """
+
+    key: WorkloadKey
+    configuration: Configuration
+    probes: tuple[Probe, ...] = ()
+    fence: Callable[[], object] | None = None
+    evaluate: Callable[[Callable[[int, int], None]], list[Metric]] | None = None
+    dataset_fingerprint: str | None = None
+
+
+@dataclass
+class Phases:
+    """Seconds spent in each phase of a run; entering one is told to `on_enter`."""
+
+    on_enter: Callable[[str], None] = lambda name: None
+    clock: Callable[[], float] = time.perf_counter
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Adds the time within to the phase."""
+        self.on_enter(name)
+        start = self.clock()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - start
+
+
+def resolve_batch(request: Request, strategy: Any, default: int) -> BatchSize:
+    """Returns the batch of the request; it grows with the replicas."""
+    size = request.scenario.batch_size or default
+    return resolve_batch_size(strategy.num_replicas_in_sync, per_replica_batch_size=size)
+
+
+def resolve_image_shape(request: Request) -> tuple[int, int, int]:
+    """Returns height, width and channels: as asked, else the backbone's own size; RGB."""
+    size = request.scenario.image_size or BACKBONES[request.scenario.backbone or "cifar_cnn"].image_size
+    return size, size, 3
+
+
+def describe_configuration(request: Request, strategy: Any, batch: BatchSize | None, **more: Any) -> Configuration:
+    """Returns the configuration of a run as it was resolved."""
+    variables = os.environ
+    return Configuration(
+        strategy=request.strategy,
+        num_replicas=strategy.num_replicas_in_sync,
+        per_replica_batch_size=batch and batch.per_replica,
+        global_batch_size=batch and batch.global_,
+        dtype_policy=request.scenario.dtype_policy,
+        float32_arithmetic=_float32_arithmetic(strategy),
+        jit_compile=request.scenario.jit or _is_tpu(strategy),
+        intra_op_threads=_read_number(variables.get("TF_NUM_INTRAOP_THREADS")),
+        inter_op_threads=_read_number(variables.get("TF_NUM_INTEROP_THREADS")),
+        **more,
+    )
+
+
+def build_trainer(
+    request: Request,
+    strategy: Any,
+    phases: Phases,
+    *,
+    batch: BatchSize,
+    num_classes: int,
+    seed: int | None = None,
+    backbone: str | None = None,
+) -> Trainer:
+    """Returns the core's trainer on a freshly built model: what scenarios time is what users train with."""
+    with phases("build"), strategy.scope():
+        keras.utils.set_random_seed(request.scenario.seed if seed is None else seed)
+        model = build_model(request, num_classes=num_classes, backbone=backbone)
+        optimizer = make_optimizer(
+            OPTIMIZER, learning_rate=LEARNING_RATE, dtype_policy=request.scenario.dtype_policy
+        )
+        return Trainer(
+            model=model,
+            optimizer=optimizer,
+            strategy=strategy,
+            per_replica_batch_size=batch.per_replica,
+            loss=LOSS,
+            jit_compile=request.scenario.jit,
+        )
+
+
+def build_model(request: Request, *, num_classes: int, backbone: str | None = None) -> keras.Model:
+    """Returns a randomly initialised classifier; call it under the strategy's scope."""
+    return build_classifier(
+        backbone=backbone or request.scenario.backbone or "cifar_cnn",
+        num_classes=num_classes,
+        image_shape=resolve_image_shape(request),
+        dtype_policy=request.scenario.dtype_policy,
+    )
+
+
+def load_parts(request: Request, phases: Phases, default: str = "digits") -> tuple[Examples, Examples]:
+    """Returns the train and test parts of the request's data set."""
+    name = request.scenario.dataset or default
+    with phases("data"):
+        parts = [load_examples(name, split, request.scenario.data_dir) for split in ("train", "test")]
+    return parts[0], parts[1]
+
+
+def make_pipeline(request: Request, examples: Examples, *, cache: bool) -> Pipeline:
+    """Returns a pipeline with fixed parallelism, so that nothing is still tuning itself while it is timed."""
+    return Pipeline(
+        examples,
+        PipelineConfig(
+            image_shape=resolve_image_shape(request),
+            cache=cache,
+            seed=request.scenario.seed,
+            num_parallel_calls=count_parallel_calls(),
+            prefetch=PREFETCH_BATCHES,
+        ),
+    )
+
+
+def count_parallel_calls() -> int:
+    """Returns the cores that this process may use: one call of the pipeline's map on each."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def make_synthetic_batch(request: Request, strategy: Any, batch: BatchSize, num_classes: int) -> Any:
+    """Returns (images uint8, labels int32) of random content, already on the devices, replica by replica."""
+    generator = tf.random.Generator.from_seed(request.scenario.seed)
+    shape = (batch.global_, *resolve_image_shape(request))
+    images = tf.cast(generator.uniform(shape, 0, 256, tf.int32), tf.uint8)
+    labels = generator.uniform(shape[:1], 0, num_classes, tf.int32)
+    return share_among_replicas(strategy, (images, labels))
+
+
+def make_synthetic_images(request: Request, strategy: Any, batch: BatchSize) -> Any:
+    """Returns images of random content, uint8, already on the devices."""
+    return make_synthetic_batch(request, strategy, batch, SYNTHETIC_CLASSES)[0]
+
+
+def make_predict_probe(
+    members: Sequence[PredictStep],
+    images: Any,
+    *,
+    examples_per_step: int,
+    sample: Literal["block", "step"],
+    parameters: dict[str, Parameter],
+) -> Probe:
+    """Returns a probe that runs every member on the images, one after another.
+
+    Its series is named after what the sample is for: "throughput" or "latency". Reading the probabilities
+    of its last step is the fence: devices work in order.
+    """
+    pending: list[Any] = []
+
+    def step() -> None:
+        pending[:] = [member.run(images) for member in members]
+
+    def fence() -> None:
+        for member, outputs in zip(members, pending, strict=False):
+            member.collect(outputs)
+
+    return Probe(
+        name="throughput" if sample == "block" else "latency",
+        step=step,
+        fence=fence,
+        examples_per_step=examples_per_step,
+        sample=sample,
+        parameters=parameters,
+    )
+
+
+def start_step(trainer: Trainer, batch: Any, phases: Phases) -> Callable[[], None]:
+    """Traces and compiles the training step, runs it once, and returns it bound to the batch."""
+    with phases("trace"):
+        trainer.step.trace(batch)
+    with phases("first_step"):
+        trainer.step(batch)
+        trainer.step.fence()
+    return lambda: trainer.step(batch)
+
+
+def describe_dataset(request: Request, default: str = "digits") -> str:
+    """Returns the name of the request's data set, checked."""
+    return DATASETS[request.scenario.dataset or default].name
+
+
+def _is_tpu(strategy: Any) -> bool:
+    return any("TPU" in device for device in strategy.extended.worker_devices)
+
+
+def _float32_arithmetic(strategy: Any) -> str:
+    """Returns what a float32 product is computed in.
+
+    TPUs multiply float32 in bfloat16 passes; TensorFlow lets GPUs from Ampere (compute capability 8.0) on
+    use TF32 unless told otherwise.
+    """
+    if _is_tpu(strategy):
+        return "bfloat16"
+    if any("GPU" in device for device in strategy.extended.worker_devices):
+        details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+        ampere = details.get("compute_capability", (0, 0)) >= (8, 0)
+        if ampere and tf.config.experimental.tensor_float_32_execution_enabled():
+            return "tf32"
+    return "float32"
+
+
+def _read_number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None

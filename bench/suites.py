@@ -1,0 +1,272 @@
+"""What to measure: scenarios with their settings, gathered in suites. Plain Python, no TensorFlow.
+
+`Suite` -> `Scenario` x strategy x repeat -> `Request`, which is what one worker process gets.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from tpuens.errors import ConfigurationError, unknown_name_error
+
+from .records.record import Parameter
+from .scenarios.table import SCENARIOS
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long to measure, the same for all that is to be compared.
+
+    Attributes:
+        warmup_steps: Single steps before the samples; kept apart in the record.
+        blocks: Samples for throughput, each of about `block_seconds`.
+        block_seconds: Length of a block; at least one step.
+        latency_seconds: Time spent on single fenced steps, 20 to 1000 of them.
+    """
+
+    warmup_steps: int = 10
+    blocks: int = 10
+    block_seconds: float = 1.0
+    latency_seconds: float = 5.0
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A row of `SCENARIOS` with its settings; None leaves a setting to the scenario.
+
+    Attributes:
+        name: A name in `SCENARIOS`.
+        batch_size: Examples on each replica.
+        seconds: Estimated run time on a 2-core machine without an accelerator, start included.
+        options: What only this scenario has, such as members or target_accuracy.
+    """
+
+    name: str
+    backbone: str | None = None
+    image_size: int | None = None
+    batch_size: int | None = None
+    dataset: str | None = None
+    data_dir: str | None = None
+    dtype_policy: str = "float32"
+    jit: bool = False
+    seed: int = 0
+    seconds: float = 30.0
+    timing: Timing = Timing()
+    options: dict[str, Parameter] = {}
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One run: what a worker process is asked to do."""
+
+    suite: str
+    scenario: Scenario
+    strategy: str
+    repeat: int = 0
+    variables: dict[str, str] = {}  # environment variables, set before TensorFlow is imported
+
+    @property
+    def key(self) -> str:
+        """A name that requests for the same thing share, whatever the repeat or the place of the data."""
+        same = msgspec.structs.replace(
+            self, repeat=0, suite="", scenario=msgspec.structs.replace(self.scenario, data_dir=None, seconds=0)
+        )
+        return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:12]
+
+    @property
+    def title(self) -> str:
+        """What a person reads while it runs."""
+        scenario = self.scenario
+        size = f"@{scenario.image_size}" if scenario.image_size else ""
+        of = f" {scenario.backbone or ''}{size}" if scenario.backbone or size else ""
+        return f"{scenario.name}{of} on {self.strategy}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A named tuple of scenarios.
+
+    Attributes:
+        summary: One line for listings.
+        hardware: What it is meant for.
+        duration: What to expect there.
+        scenarios: In the order in which they run.
+    """
+
+    name: str
+    summary: str
+    hardware: str
+    duration: str
+    scenarios: tuple[Scenario, ...]
+
+    @property
+    def command(self) -> str:
+        """The command that runs it."""
+        return "tpuens-bench run" if self.name == "quick" else f"tpuens-bench run {self.name}"
+
+
+_SHORT = Timing(blocks=10, block_seconds=0.25, latency_seconds=2.0)
+
+QUICK = Suite(
+    name="quick",
+    summary="every scenario once, on small networks and embedded data",
+    hardware="any machine; made for 2 cores without an accelerator",
+    duration="under 3 minutes on 2 cores",
+    scenarios=(
+        Scenario(name="input-pipeline", image_size=224, batch_size=16, timing=_SHORT, seconds=12),
+        Scenario(name="matmul", timing=_SHORT, seconds=14),
+        Scenario(name="train-step", backbone="cifar_cnn", image_size=32, timing=_SHORT, seconds=13),
+        Scenario(name="train-step", backbone="mobilenetv2", image_size=96, batch_size=16, timing=_SHORT, seconds=24),
+        Scenario(name="train-epoch", backbone="cifar_cnn", image_size=32, timing=_SHORT, seconds=17),
+        Scenario(name="inference", backbone="cifar_cnn", image_size=32, timing=_SHORT, seconds=11),
+        Scenario(
+            name="time-to-accuracy",
+            backbone="cifar_cnn",
+            image_size=32,
+            seconds=16,
+            options={"target_accuracy": 0.95, "epochs": 8},
+        ),
+        Scenario(
+            name="ensemble-accuracy",
+            backbone="cifar_cnn",
+            image_size=32,
+            seconds=22,
+            options={"members": 3, "seeds": 1, "epochs": 3},
+        ),
+        Scenario(
+            name="ensemble-inference",
+            backbone="cifar_cnn",
+            image_size=32,
+            timing=_SHORT,
+            seconds=13,
+            options={"members": 3},
+        ),
+    ),
+)
+
+_STANDARD = (("cifar_cnn", 32, 64), ("mobilenetv2", 224, 16), ("efficientnet_lite0", 224, 16),
+             ("efficientnetb0", 224, 16), ("resnet50v2", 224, 16))  # fmt: skip
+
+STANDARD = Suite(
+    name="standard",
+    summary="small backbones at their native sizes, and five seeds of ensemble accuracy",
+    hardware="a workstation, or one accelerator",
+    duration="about 45 minutes on 2 cores, 15 minutes on one GPU",
+    scenarios=(
+        Scenario(name="input-pipeline", image_size=224, batch_size=16, seconds=20),
+        Scenario(name="input-pipeline", image_size=512, batch_size=16, seconds=20),
+        Scenario(name="matmul", seconds=40),
+        *(
+            Scenario(name="train-step", backbone=name, image_size=size, batch_size=batch, seconds=90)
+            for name, size, batch in _STANDARD
+        ),
+        *(
+            Scenario(name="inference", backbone=name, image_size=size, seconds=40)
+            for name, size, _ in _STANDARD
+        ),
+        Scenario(name="train-epoch", backbone="cifar_cnn", image_size=32, seconds=45),
+        Scenario(
+            name="train-epoch",
+            backbone="mobilenetv2",
+            image_size=224,
+            batch_size=16,
+            dataset="photographs",
+            seconds=120,
+        ),
+        Scenario(
+            name="time-to-accuracy",
+            backbone="cifar_cnn",
+            image_size=32,
+            seconds=40,
+            options={"target_accuracy": 0.98, "epochs": 30},
+        ),
+        Scenario(
+            name="ensemble-accuracy",
+            backbone="cifar_cnn",
+            image_size=32,
+            seconds=150,
+            options={"members": 3, "seeds": 5, "epochs": 8},
+        ),
+        Scenario(
+            name="ensemble-inference", backbone="mobilenetv2", image_size=224, seconds=90, options={"members": 3}
+        ),
+    ),
+)
+
+# The networks and image sizes of the two Kaggle recipes; VGG16 is the old yardstick beside them.
+_SEEDS = (("efficientnetb7", 600), ("efficientnetb6", 528), ("resnet152v2", 512), ("inceptionresnetv2", 512),
+          ("densenet201", 512), ("vgg16", 224))  # fmt: skip
+
+SEEDS = Suite(
+    name="seeds",
+    summary="the recipes' own networks at the recipes' image sizes",
+    hardware="GPUs with 16 GB or more, TPUs",
+    duration="about 1 hour on one data-centre GPU; days on a CPU",
+    scenarios=tuple(
+        Scenario(name=scenario, backbone=name, image_size=size, batch_size=8, seconds=1800)
+        for name, size in _SEEDS
+        for scenario in ("train-step", "inference")
+    ),
+)
+
+SUITES = {suite.name: suite for suite in (QUICK, STANDARD, SEEDS)}
+
+
+def find_scenarios(names: Sequence[str]) -> tuple[str, tuple[Scenario, ...]]:
+    """Returns the name to file the runs under, and the scenarios: those of suites, and single ones.
+
+    A single scenario is named by its row in `SCENARIOS` and takes the settings it has in the suite `quick`.
+
+    Raises:
+        ConfigurationError: A name is neither a suite nor a scenario.
+    """
+    chosen: list[Scenario] = []
+    for name in names or ("quick",):
+        if name in SUITES:
+            found = SUITES[name].scenarios
+        elif name in SCENARIOS:
+            found = tuple(scenario for scenario in QUICK.scenarios if scenario.name == name)
+        else:
+            raise unknown_name_error("suite or scenario", "name", name, [*SUITES, *SCENARIOS])
+        chosen += [scenario for scenario in found if scenario not in chosen]
+    return "+".join(names) or "quick", tuple(chosen)
+
+
+def plan_requests(
+    suite: str,
+    scenarios: Iterable[Scenario],
+    *,
+    strategies: Sequence[str],
+    repeats: int = 1,
+    variables: dict[str, str] | None = None,
+) -> list[Request]:
+    """Returns every run to make: scenarios by strategies, repeats outermost so that drift spreads evenly.
+
+    Args:
+        suite: The name that the records carry.
+        scenarios: What to measure.
+        strategies: What may be used, by name. A scenario that runs on the host alone takes the first CPU
+            strategy, one for single devices leaves out the mirrored ones.
+        repeats: Processes for each scenario and strategy.
+        variables: Environment variables of the workers.
+
+    Raises:
+        ConfigurationError: Repeats are below 1, or no strategy suits a scenario.
+    """
+    if repeats < 1:
+        raise ConfigurationError(f"Every scenario runs at least once. Received: repeats={repeats}")
+    pairs = [
+        (scenario, strategy)
+        for scenario in scenarios
+        for strategy in SCENARIOS[scenario.name].choose_strategies(strategies)
+    ]
+    if not pairs:
+        raise ConfigurationError(
+            f"None of these scenarios can run on the strategies given. Received: strategies={list(strategies)}"
+        )
+    return [
+        Request(
+            suite=suite, scenario=scenario, strategy=strategy, repeat=repeat, variables=dict(variables or {})
+        )
+        for repeat in range(repeats)
+        for scenario, strategy in pairs
+    ]

@@ -1,0 +1,291 @@
+"""The pipeline from examples to batches."""
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tpuens.data.augment import AUGMENTATIONS
+from tpuens.data.datasets import load_examples
+from tpuens.data.examples import ArrayImages, Examples, FileImages
+from tpuens.data.pipeline import Pipeline, PipelineConfig, name_corrupt_images
+from tpuens.errors import ConfigurationError, DataError
+
+EVERY_AUGMENTATION = tuple(AUGMENTATIONS)
+Batches = list[tuple[np.ndarray, np.ndarray]]
+
+
+def make_numbers(count: int, size: int = 8) -> Examples:
+    """Returns images whose every pixel is the example's index, so that a batch shows what it holds."""
+    pixels = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, size, size, 1))
+    return Examples(
+        dataset="numbers",
+        split="train",
+        ids=np.array([f"{index:03d}" for index in range(count)]),
+        labels=np.arange(count, dtype=np.int64) % 2,
+        class_names=("even", "odd"),
+        images=ArrayImages(pixels=np.ascontiguousarray(pixels)),
+    )
+
+
+def write_numbers(folder: Path, count: int) -> Examples:
+    """Returns the same images in PNG files."""
+    numbers = make_numbers(count)
+    paths = [str(folder / f"{name}.png") for name in numbers.ids]
+    for index, path in enumerate(paths):
+        Image.fromarray(numbers.images.read(index)[..., 0]).save(path)
+    return Examples(
+        dataset="numbers",
+        split="train",
+        ids=numbers.ids,
+        labels=numbers.labels,
+        class_names=numbers.class_names,
+        images=FileImages(paths=tuple(paths)),
+    )
+
+
+def make_pipeline(examples: Examples, **options: Any) -> Pipeline:
+    return Pipeline(examples, PipelineConfig(**{"image_shape": (8, 8, 1)} | options))
+
+
+def collect(dataset: tf.data.Dataset) -> Batches:
+    return list(dataset.as_numpy_iterator())
+
+
+def numbers_in(batches: Batches) -> list[list[int]]:
+    return [images[:, 0, 0, 0].tolist() for images, _ in batches]
+
+
+def assert_same_batches(left: Batches, right: Batches) -> None:
+    assert len(left) == len(right) > 0
+    for (images, labels), (other_images, other_labels) in zip(left, right, strict=True):
+        assert np.array_equal(images, other_images)
+        assert np.array_equal(labels, other_labels)
+
+
+# --- Training batches ---------------------------------------------------------------------------------------
+
+
+def test_an_epoch_holds_every_example_once_but_for_the_rest() -> None:
+    dataset = make_pipeline(make_numbers(50)).train_batches(8, epoch=0)
+    assert dataset.cardinality() == 6
+    assert dataset.element_spec[0] == tf.TensorSpec((8, 8, 8, 1), tf.uint8)
+    assert dataset.element_spec[1] == tf.TensorSpec((8,), tf.int32)
+    batches = collect(dataset)
+    seen = np.concatenate(numbers_in(batches))
+    assert len(set(seen.tolist())) == len(seen) == 48
+    assert np.array_equal(seen % 2, np.concatenate([labels for _, labels in batches]))
+
+
+def test_an_epoch_is_shuffled_over_the_whole_data_set() -> None:
+    first = numbers_in(collect(make_pipeline(make_numbers(250)).train_batches(50, epoch=0)))[0]
+    assert first != sorted(first)
+    assert min(first) < 50 < 200 <= max(first)
+
+
+def test_two_pipelines_with_one_seed_give_the_same_batches() -> None:
+    examples = load_examples("digits", "train").subset(range(100))
+    options = {"image_shape": (16, 16, 3), "augment": EVERY_AUGMENTATION, "seed": 3}
+    slow = make_pipeline(examples, **options, num_parallel_calls=1, prefetch=1)
+    fast = make_pipeline(examples, **options, num_parallel_calls=8)
+    assert_same_batches(collect(slow.train_batches(16, epoch=2)), collect(fast.train_batches(16, epoch=2)))
+
+
+def test_the_order_of_an_epoch_is_the_same_on_every_machine() -> None:
+    batches = collect(make_pipeline(make_numbers(10), seed=1).train_batches(10, epoch=1))
+    assert numbers_in(batches) == [[0, 6, 5, 3, 4, 9, 7, 8, 2, 1]]
+
+
+def test_epochs_and_seeds_differ_in_order_and_in_augmentation() -> None:
+    examples = make_numbers(64)
+    first, second = make_pipeline(examples, seed=0), make_pipeline(examples, seed=1)
+    orders = [
+        numbers_in(collect(pipeline.train_batches(64, epoch=epoch)))[0]
+        for pipeline in (first, second)
+        for epoch in (0, 1)
+    ]
+    assert len({tuple(order) for order in orders}) == 4
+    one = load_examples("digits", "train").subset([0])
+    bright = make_pipeline(one, augment=("brightness",))
+    images = [collect(bright.train_batches(1, epoch=epoch))[0][0].tobytes() for epoch in range(4)]
+    assert len(set(images)) > 1
+
+
+def test_skipped_batches_leave_exactly_the_tail() -> None:
+    pipeline = make_pipeline(make_numbers(64), augment=EVERY_AUGMENTATION)
+    whole = collect(pipeline.train_batches(8, epoch=3))
+    assert_same_batches(whole[5:], collect(pipeline.train_batches(8, epoch=3, skip_batches=5)))
+    assert collect(pipeline.train_batches(8, epoch=3, skip_batches=8)) == []
+    with pytest.raises(ConfigurationError, match="8 batches to skip"):
+        pipeline.train_batches(8, epoch=3, skip_batches=9)
+
+
+def test_shards_joined_step_by_step_are_the_batches_of_one_worker() -> None:
+    pipeline = make_pipeline(make_numbers(70), augment=("flip-horizontal", "contrast"))
+    shards = [collect(pipeline.train_batches(8, epoch=1, skip_batches=1, shard=(i, 3))) for i in range(3)]
+    joined = [
+        (np.concatenate([images for images, _ in step]), np.concatenate([labels for _, labels in step]))
+        for step in zip(*shards, strict=True)
+    ]
+    assert_same_batches(joined, collect(pipeline.train_batches(24, epoch=1, skip_batches=1)))
+
+
+def test_too_few_examples_for_a_batch_on_every_worker_are_an_error() -> None:
+    pipeline = make_pipeline(make_numbers(15))
+    assert pipeline.train_batches(15, epoch=0).cardinality() == 1
+    with pytest.raises(ConfigurationError, match="15 examples for 2 × 8"):
+        pipeline.train_batches(8, epoch=0, shard=(0, 2))
+
+
+@pytest.mark.parametrize("shard", [(2, 2), (-1, 2), (0, 0)])
+def test_a_shard_must_be_one_of_those_there_are(shard: tuple[int, int]) -> None:
+    with pytest.raises(ConfigurationError, match="0 <= index < count"):
+        make_pipeline(make_numbers(15)).train_batches(1, epoch=0, shard=shard)
+
+
+# --- Evaluation batches -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_examples", [1, 20, 21])
+def test_evaluation_covers_every_example_once_in_batches_of_one_size(num_examples: int) -> None:
+    pipeline = make_pipeline(make_numbers(num_examples), augment=EVERY_AUGMENTATION)
+    dataset = pipeline.evaluation_batches(4)
+    assert dataset.element_spec[1] == tf.TensorSpec((4,), tf.int64)
+    seen: list[int] = []
+    for images, index in collect(dataset):
+        assert images.shape == (4, 8, 8, 1)
+        present = index >= 0
+        assert np.array_equal(images[present, 0, 0, 0], index[present])
+        assert not images[~present].any()
+        seen += index[present].tolist()
+    assert seen == list(range(num_examples))
+
+
+# --- Cache --------------------------------------------------------------------------------------------------
+
+
+def test_cached_images_outlive_their_files(tmp_path: Path) -> None:
+    pipeline = make_pipeline(write_numbers(tmp_path, 20), cache=True, image_shape=(4, 4, 3))
+    first = collect(pipeline.train_batches(5, epoch=0))
+    for path in tmp_path.iterdir():
+        path.unlink()
+    again = collect(pipeline.train_batches(5, epoch=0))
+    assert_same_batches(first, again)
+    later = collect(pipeline.train_batches(5, epoch=1))
+    assert sorted(np.concatenate(numbers_in(later)).tolist()) == list(range(20))
+    assert numbers_in(later) != numbers_in(first)
+    assert len(collect(pipeline.evaluation_batches(8))) == 3
+
+
+def test_without_a_cache_files_are_read_every_epoch(tmp_path: Path) -> None:
+    pipeline = make_pipeline(write_numbers(tmp_path, 20))
+    collect(pipeline.train_batches(5, epoch=0))
+    next(tmp_path.iterdir()).unlink()
+    with pytest.raises(tf.errors.NotFoundError):
+        collect(pipeline.train_batches(5, epoch=1))
+
+
+def test_the_cache_changes_no_batch_and_holds_what_a_stopped_epoch_had_read(tmp_path: Path) -> None:
+    examples = write_numbers(tmp_path, 20)
+    options = {"image_shape": (6, 6, 3), "augment": EVERY_AUGMENTATION}
+    cached = make_pipeline(examples, cache=True, prefetch=1, **options)
+    for _ in cached.train_batches(4, epoch=0).take(2):
+        pass
+    for epoch in (0, 1):
+        assert_same_batches(
+            collect(cached.train_batches(4, epoch=epoch)),
+            collect(make_pipeline(examples, **options).train_batches(4, epoch=epoch)),
+        )
+
+
+def test_a_cache_is_freed_with_its_pipeline() -> None:
+    examples = make_numbers(100, size=512)
+
+    def fill_a_cache() -> None:
+        pipeline = make_pipeline(examples, cache=True, image_shape=(512, 512, 3), prefetch=1)  # 79 MB
+        for _ in pipeline.train_batches(4, epoch=0):
+            pass
+
+    def memory_after_filling(times: int) -> int:
+        for _ in range(times):
+            fill_a_cache()
+            gc.collect()
+        return int(psutil.Process().memory_info().rss)
+
+    before = memory_after_filling(1)
+    assert memory_after_filling(6) - before < 350e6, "six caches hold 474 MB"
+
+
+# --- Configuration -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"augment": ("flip-horizontl",)}, "Did you mean 'flip-horizontal'"),
+        ({"image_shape": (8, 8, 2)}, "1 .grey. or 3 .RGB."),
+        ({"image_shape": (0, 8, 3)}, "image_shape=.0, 8, 3."),
+        ({"seed": -1}, "seed=-1"),
+        ({"prefetch": 0}, "prefetch must be 1 or more"),
+        ({"num_parallel_calls": 0}, "num_parallel_calls must be 1 or more"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        PipelineConfig(**{"image_shape": (8, 8, 1)} | options)
+
+
+# --- Corrupt images -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_a_truncated_jpeg(tmp_path: Path) -> Examples:
+    examples = write_numbers(tmp_path, 6)
+    truncated = tmp_path / "004.png"
+    Image.new("RGB", (64, 64), "green").save(truncated, "JPEG")
+    truncated.write_bytes(truncated.read_bytes()[:-50])
+    return examples
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_truncated_jpeg_is_named_with_the_remedy(with_a_truncated_jpeg: Examples, cache: bool) -> None:
+    pipeline = make_pipeline(with_a_truncated_jpeg, cache=cache)
+    named = pytest.raises(DataError, match=r"--on-corrupt skip .*1 of 6 images corrupt or missing: 004$")
+    with named, name_corrupt_images(with_a_truncated_jpeg):
+        collect(pipeline.train_batches(2, epoch=0))
+
+
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
+    examples = write_numbers(tmp_path, 4)
+    (tmp_path / "002.png").unlink()
+    with pytest.raises(DataError, match="missing: 002"), name_corrupt_images(examples):
+        collect(make_pipeline(examples).evaluation_batches(2))
+
+
+def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
+    examples = write_numbers(tmp_path, 4)
+    shapes_differ = pytest.raises(tf.errors.InvalidArgumentError, match="Incompatible shapes")
+    with shapes_differ, name_corrupt_images(examples):
+        tf.raw_ops.AddV2(x=tf.ones(2), y=tf.ones(3))
+    with pytest.raises(ValueError, match="of somebody"), name_corrupt_images(examples):
+        raise ValueError("an error of somebody else's")
+
+
+def test_an_unlabelled_data_set_cannot_be_trained_on() -> None:
+    numbers = make_numbers(4)
+    unlabelled = Examples(
+        dataset="numbers",
+        split="test",
+        ids=numbers.ids,
+        labels=None,
+        class_names=numbers.class_names,
+        images=numbers.images,
+    )
+    with pytest.raises(DataError, match="no labels"):
+        make_pipeline(unlabelled).train_batches(2, epoch=0)
+    assert len(collect(make_pipeline(unlabelled).evaluation_batches(4))) == 1

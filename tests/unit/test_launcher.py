@@ -1,0 +1,140 @@
+"""The launcher against programs that behave as badly as workers can. No TensorFlow: the worker is replaced."""
+
+import os
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.execution.launcher import Limits, default_limits, launch_run
+from bench.execution.messages import Progress
+from bench.records.record import RunRecord
+from bench.suites import Request, Scenario
+
+REQUEST = Request(
+    suite="quick",
+    scenario=Scenario(name="train-step", backbone="cifar_cnn", image_size=32, batch_size=8),
+    strategy="cpu",
+    variables={"TPUENS_TEST": "42"},
+)
+
+
+def launch(
+    tmp_path: Path,
+    program: str,
+    *,
+    seconds: float = 20.0,
+    memory: int = 2**33,
+    told: list[Progress] | None = None,
+) -> RunRecord:
+    return launch_run(
+        REQUEST,
+        log=tmp_path / "run.log",
+        limits=Limits(seconds=seconds, memory_bytes=memory),
+        on_progress=(lambda progress: None) if told is None else told.append,
+        command=[sys.executable, "-c", textwrap.dedent(program)],
+    )
+
+
+def test_a_crash_becomes_a_failed_record_with_the_end_of_the_log(tmp_path: Path) -> None:
+    record = launch(tmp_path, "import sys; sys.stdin.readline(); raise ValueError('the disk is purple')")
+    assert record.status == "failed"
+    assert "exit code 1" in (record.reason or "")
+    assert "ValueError: the disk is purple" in record.log_tail[-1]
+    assert record.workload.scenario == "train-step"
+    assert record.configuration.strategy == "cpu"
+
+
+def test_a_kill_names_memory_as_the_likely_cause(tmp_path: Path) -> None:
+    record = launch(tmp_path, "import os; os.kill(os.getpid(), 9)")
+    assert record.status == "failed"
+    assert "SIGKILL" in (record.reason or "")
+
+
+def test_a_hang_is_stopped_at_the_time_limit_and_names_the_phase(tmp_path: Path) -> None:
+    start = time.monotonic()
+    record = launch(
+        tmp_path,
+        """
+        import time
+        print('{"type":"progress","phase":"trace","done":0,"of":0}', flush=True)
+        time.sleep(60)
+        """,
+        seconds=1.5,
+    )
+    assert time.monotonic() - start < 15
+    assert record.status == "failed"
+    assert "while trace" in (record.reason or "")
+
+
+def test_a_worker_that_takes_too_much_memory_is_stopped(tmp_path: Path) -> None:
+    record = launch(
+        tmp_path, "import time; block = bytearray(300 * 2**20); time.sleep(60)", memory=200 * 2**20
+    )
+    assert record.status == "failed"
+    assert "more than the limit of 0.2 GiB" in (record.reason or "")
+
+
+def test_a_device_that_is_not_here_skips_the_run(tmp_path: Path) -> None:
+    record = launch(tmp_path, """print('{"type":"refused","reason":"no such GPU","skipped":true}')""")
+    assert (record.status, record.reason, record.log_tail) == ("skipped", "no such GPU", ())
+
+
+def test_progress_is_passed_on(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    launch(tmp_path, """print('{"type":"progress","phase":"build","done":1,"of":3}')""", told=told)
+    assert told == [Progress(phase="build", done=1, of=3)]
+
+
+def test_the_worker_gets_the_request_and_the_variables_before_it_starts(tmp_path: Path) -> None:
+    record = launch(
+        tmp_path,
+        """
+        import json, os, sys
+        request = json.loads(sys.stdin.readline())
+        reason = f"{request['scenario']['name']} {os.environ['TPUENS_TEST']} {os.environ['CUDA_VISIBLE_DEVICES']}"
+        print(json.dumps({"type": "refused", "reason": reason, "skipped": False}))
+        """,
+    )
+    assert record.reason == "train-step 42 -1"
+
+
+def test_a_line_that_is_no_message_is_an_error_of_the_worker(tmp_path: Path) -> None:
+    record = launch(tmp_path, "print('hello')")
+    assert record.status == "failed"
+    assert "hello" in (record.reason or "")
+
+
+def test_an_interrupt_stops_the_worker_and_is_passed_on(tmp_path: Path) -> None:
+    def interrupt(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    pid_file = tmp_path / "pid"
+    program = f"""
+        import os, time
+        open({str(pid_file)!r}, "w").write(str(os.getpid()))
+        print('{{"type":"progress","phase":"build"}}', flush=True)
+        time.sleep(60)
+        """
+    with pytest.raises(KeyboardInterrupt):
+        launch_run(
+            REQUEST,
+            log=tmp_path / "run.log",
+            limits=default_limits(),
+            on_progress=interrupt,
+            command=[sys.executable, "-c", textwrap.dedent(program)],
+        )
+    assert not psutil.pid_exists(int(pid_file.read_text()))
+
+
+def test_the_log_of_a_failure_tells_neither_home_nor_working_folder(tmp_path: Path) -> None:
+    record = launch(
+        tmp_path, "import os, pathlib; raise RuntimeError(f'{pathlib.Path.home()}/x and {os.getcwd()}/y')"
+    )
+    text = "\n".join([*record.log_tail, record.reason or ""])
+    assert "RuntimeError" in text
+    assert os.getcwd() not in text
+    assert str(Path.home()) + "/" not in text

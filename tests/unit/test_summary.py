@@ -1,0 +1,252 @@
+"""What each scenario's series and metrics become in a report's rows."""
+
+import pytest
+
+from bench.analysis.accuracy import accuracies_by_seed, final_accuracy
+from bench.analysis.labels import tell_apart
+from bench.analysis.machines import choose_reference, compare_machines
+from bench.analysis.phases import pool_phases
+from bench.analysis.pooling import pool
+from bench.analysis.statistics import Spread, TooFewSamples
+from bench.analysis.summary import summarise
+from bench.records.record import Caution, Metric
+from tpuens.errors import ConfigurationError
+
+
+def accuracy(value, **parameters):
+    return Metric(name="top_1_accuracy", value=value, parameters=parameters)
+
+
+def test_a_train_step_gives_a_throughput_and_a_latency(records):
+    record = records.record(series=(records.series(), records.latencies(0.25, 0.5, 1.0)))
+    throughput, latency = summarise([record])
+    assert (throughput.kind, throughput.reading, throughput.result) == ("throughput", "compute", 200.0)
+    assert throughput.relative_mad == 0.5  # rates of 100, 200 and 300
+    assert throughput.first_step_seconds == 4.0  # 1.5 of tracing and 2.5 of the step itself
+    assert throughput.batch_size == 64
+    assert (latency.kind, latency.result) == ("latency", 0.5)
+    assert latency.step_seconds == Spread(median=0.5, mad=0.25)
+    assert latency.examples_per_second is None
+    assert latency.percentiles[2] == TooFewSamples(probability=0.99, count=3, needed=299)
+
+
+def test_waiting_is_read_of_the_loop_and_not_of_the_pipeline_alone(records):
+    blocked = {"blocked_seconds": (0.25, 0.25, 0.25)}
+    record = records.record(
+        "train-epoch", series=(records.series("input", **blocked), records.series("both", **blocked))
+    )
+    assert [row.waiting_share for row in summarise([record])] == [None, 0.25]
+
+
+def test_matrix_products_have_a_rate_of_operations_and_none_of_examples(records):
+    series = records.series("matmul", parameters={"n": 1000, "device": "cpu"}, steps=(1, 2, 3))
+    (row,) = summarise([records.record("matmul", workload={"phase": "kernel"}, series=(series,))])
+    assert (row.kind, row.reading) == ("kernel", "matmul, cpu, n = 1000")
+    assert row.result == row.flops_per_second == 2 * 1000**3 * 6 / 3
+    assert row.examples_per_second is None
+
+
+def test_the_batch_size_of_a_series_comes_before_that_of_the_run(records):
+    record = records.record("inference", series=(records.latencies(0.1, batch_size=1),))
+    assert summarise([record])[0].batch_size == 1
+
+
+def test_a_target_that_was_not_reached_has_no_time(records):
+    reached = records.record(
+        "time-to-accuracy",
+        metrics=(
+            accuracy(0.9, epoch=1, split="validation"),
+            Metric(name="time_to_accuracy_seconds", value=12.5),
+        ),
+    )
+    missed = records.record("time-to-accuracy", metrics=(accuracy(0.5, epoch=1),))
+    assert [row.result for row in summarise([reached, missed])] == [12.5, None]
+    (pooled,) = pool(summarise([reached, missed]))
+    assert pooled.reached == (True, False)
+    assert pooled.result is None  # the median of those that got there would flatter the others
+
+
+def test_the_final_accuracy_is_of_the_last_epoch_and_of_held_out_examples():
+    metrics = [accuracy(0.6, epoch=1), accuracy(0.8, epoch=10), accuracy(0.7, epoch=9)]
+    assert final_accuracy(metrics) == 0.8
+    assert final_accuracy([*metrics, accuracy(0.99, epoch=11, split="train")]) == 0.8
+    assert final_accuracy([*metrics, accuracy(0.75, split="test")]) == 0.75
+    assert final_accuracy([accuracy(0.9, member=0)]) is None
+
+
+def test_an_ensemble_is_set_beside_its_members(records):
+    metrics = [
+        accuracy(0.90, seed=0, of="member", member=0),
+        accuracy(0.80, seed=0, of="member", member=1),
+        accuracy(0.95, seed=0, of="ensemble"),
+        accuracy(0.70, seed=1, of="member", member=0),
+        accuracy(0.72, seed=1, of="member", member=1),
+        accuracy(0.85, seed=1, of="ensemble"),
+        Metric(name="log_loss", value=0.5, parameters={"seed": 0, "of": "ensemble"}),
+    ]
+    first, second = accuracies_by_seed(metrics)
+    assert (first.members, first.ensemble) == ((0.90, 0.80), 0.95)
+    assert first.gain == pytest.approx(0.10)
+    assert second.gain == pytest.approx(0.14)
+    ensemble, members = summarise([records.record("ensemble-accuracy", metrics=tuple(metrics))])
+    assert (ensemble.reading, members.reading) == ("ensemble", "members")
+    assert ensemble.result == pytest.approx(0.90)
+    assert ensemble.metrics["log_loss"] == 0.5
+    assert members.result == pytest.approx(0.76)
+
+
+def test_a_failed_run_is_one_row_with_its_reason(records):
+    record = records.record(status="failed", reason="Out of memory.", series=(records.series(),))
+    (row,) = summarise([record])
+    assert (row.kind, row.status, row.reason, row.result) == ("nothing", "failed", "Out of memory.", None)
+
+
+def test_a_run_without_a_result_says_so(records):
+    (row,) = summarise([records.record()])
+    assert (row.kind, row.reason) == ("nothing", "It ran, but recorded no result.")
+
+
+def test_repeats_become_the_median_over_runs_however_many_steps_each_timed(records):
+    caution = Caution(code="busy", message="Busy.")
+    runs = [
+        records.record(
+            repeat=repeat,
+            series=(records.series(steps=(1,), examples=(examples,), seconds=(1.0,)),),
+            warnings=(caution,) if repeat else (),
+        )
+        for repeat, examples in enumerate((100, 110, 180))
+    ]
+    long_run = records.series(steps=(1,) * 50, examples=(180,) * 50, seconds=(1.0,) * 50)
+    runs.append(records.record(repeat=3, series=(long_run,)))
+    (row,) = pool(summarise(runs))
+    assert row.runs == 4
+    assert row.result == 145.0
+    assert row.relative_mad == 35.0 / 145.0
+    assert row.cautions == (caution,)
+
+
+def test_too_few_samples_in_one_repeat_leave_the_percentile_out(records):
+    runs = [
+        records.record(repeat=repeat, series=(records.latencies(*[0.5] * count),))
+        for repeat, count in enumerate((6, 5))
+    ]
+    (row,) = pool(summarise(runs))
+    assert isinstance(row.percentiles[0], TooFewSamples)
+    (alone,) = pool(summarise(runs[:1]))
+    assert not isinstance(alone.percentiles[0], TooFewSamples)
+
+
+def test_runs_that_differ_in_what_or_how_are_not_pooled(records):
+    series = (records.series(),)
+    runs = [
+        records.record(series=series),
+        records.record(series=series, workload={"options": {"members": 3}}),
+        records.record(series=series, configuration={"dtype_policy": "mixed_bfloat16"}),
+        records.record(series=series, environment=records.environment("server")),
+    ]
+    assert len(pool(summarise(runs))) == 4
+
+
+def test_sizes_stand_in_the_order_of_numbers(records):
+    series = tuple(records.series("matmul", parameters={"n": n}) for n in (2048, 512, 1024))
+    rows = pool(summarise([records.record("matmul", workload={"phase": "kernel"}, series=series)]))
+    assert [dict(row.parameters)["n"] for row in rows] == [512, 1024, 2048]
+
+
+def test_two_machines_of_one_label_are_told_apart(records):
+    runs = [
+        records.record(series=(records.series(),), environment=records.environment(fingerprint=fingerprint))
+        for fingerprint in ("aaaa", "bbbb")
+    ]
+    assert [row.machine for row in summarise(runs)] == ["laptop (aaaa)", "laptop (bbbb)"]
+
+
+def test_labels_keep_what_differs_and_set_the_rest_apart():
+    labels, common = tell_apart([["net", "cpu", "batch 1"], ["net", "gpu", "batch 1"]])
+    assert labels == ["net · cpu", "net · gpu"]
+    assert common == "batch 1"
+
+
+def compare(records, *, reference=None, **runs):
+    """Returns the ratios of runs on machines: for each label a number of examples a second."""
+    rows = pool(summarise(list(runs.values())))
+    machines = list(runs)
+    return compare_machines(rows, choose_reference(machines, reference))
+
+
+def run_at(records, label, rate, **fields):
+    series = records.series(steps=(1,), examples=(rate,), seconds=(1.0,))
+    return records.record(environment=records.environment(label), **{"series": (series,), **fields})
+
+
+def test_a_machine_twice_as_fast_has_a_speed_up_of_two_and_claims_nothing(records):
+    (ratio,) = compare(records, a=run_at(records, "a", 100), b=run_at(records, "b", 200))
+    assert ratio.speed_up == 2.0
+    assert ratio.division == "fixed"
+    assert ratio.claim == "ratio of single runs; no comparison is claimed"
+    (turned,) = compare(records, reference="b", a=run_at(records, "a", 100), b=run_at(records, "b", 200))
+    assert turned.speed_up == 0.5
+
+
+def test_a_shorter_step_is_a_speed_up_too(records):
+    (ratio,) = compare(
+        records,
+        a=run_at(records, "a", 1, series=(records.latencies(0.4),)),
+        b=run_at(records, "b", 1, series=(records.latencies(0.1),)),
+    )
+    assert ratio.speed_up == pytest.approx(4.0)
+
+
+def test_other_workloads_are_not_compared(records):
+    other = run_at(records, "b", 200, workload={"image_shape": (64, 64, 3)})
+    assert compare(records, a=run_at(records, "a", 100), b=other) == []
+
+
+def test_what_differs_in_the_configuration_stands_beside_the_ratio(records):
+    mirrored = {
+        "strategy": "mirrored",
+        "num_replicas": 2,
+        "global_batch_size": 128,
+        "float32_arithmetic": "tf32",
+    }
+    (ratio,) = compare(
+        records, a=run_at(records, "a", 100), b=run_at(records, "b", 200, configuration=mirrored)
+    )
+    assert ratio.division == ("differs in global_batch_size: 64 → 128; float32_arithmetic: float32 → tf32")
+
+
+def test_the_most_similar_run_of_the_reference_is_compared_with(records):
+    rows = pool(
+        summarise(
+            [
+                run_at(records, "a", 100, configuration={"dtype_policy": "mixed_bfloat16"}),
+                run_at(records, "a", 50),
+                run_at(records, "b", 200),
+            ]
+        )
+    )
+    (ratio,) = compare_machines(rows, "a")
+    assert (ratio.speed_up, ratio.division) == (4.0, "fixed")
+
+
+def test_medians_of_repeats_claim_nothing_either(records):
+    rows = pool(
+        summarise([run_at(records, label, 100, repeat=repeat) for label in "ab" for repeat in range(3)])
+    )
+    (ratio,) = compare_machines(rows, "a")
+    assert ratio.claim.startswith("ratio of the medians of 3 and 3 runs, without an interval")
+
+
+def test_an_unknown_reference_names_the_machines():
+    with pytest.raises(ConfigurationError, match=r"mean 'laptop'\?.*laptop, server.*='labtop'"):
+        choose_reference(["laptop", "server"], "labtop")
+
+
+def test_phases_of_repeats_are_medians_and_failed_runs_stay_out(records):
+    runs = [
+        records.record(repeat=repeat, phases={"import": seconds})
+        for repeat, seconds in enumerate((1.0, 5.0, 2.0))
+    ]
+    runs.append(records.record(status="failed", phases={"import": 100.0}))
+    (phases,) = pool_phases(runs)
+    assert phases.seconds == {"import": 2.0}

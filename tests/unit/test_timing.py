@@ -1,0 +1,128 @@
+"""Timing with a clock that we turn ourselves: exact, and without sleeping."""
+
+from collections.abc import Callable
+
+import pytest
+
+from bench.measuring.timing import Clocks, Probe, measure_fence, measure_probe
+
+
+class Device:
+    """Steps take `step_seconds` of device time, which passes only when the fence waits for it."""
+
+    def __init__(
+        self, step_seconds: float = 0.1, fence_seconds: float = 0.0, wait: float | None = None
+    ) -> None:
+        self.now = 0.0
+        self.queued = 0.0
+        self.steps = 0
+        self.step_seconds, self.fence_seconds, self.wait = step_seconds, fence_seconds, wait
+
+    def step(self) -> float | None:
+        self.steps += 1
+        self.queued += self.step_seconds
+        if self.wait is not None:
+            self.now += self.wait
+        return self.wait
+
+    def fence(self) -> None:
+        self.now += self.queued + self.fence_seconds
+        self.queued = 0.0
+
+    @property
+    def clocks(self) -> Clocks:
+        return Clocks(wall=lambda: self.now, cpu=lambda: 2 * self.now)
+
+
+def measure(device: Device, **changes: object):  # type: ignore[no-untyped-def]
+    probe = Probe(
+        name="compute",
+        step=device.step,
+        fence=device.fence,
+        examples_per_step=8,
+        sample=changes.pop("sample", "block"),  # type: ignore[arg-type]
+        parameters={},
+        min_steps=changes.pop("min_steps", 1),  # type: ignore[arg-type]
+    )
+    settings: dict[str, object] = {
+        "warmup_steps": 10,
+        "blocks": 5,
+        "block_seconds": 1.0,
+        "latency_seconds": 3.0,
+        "clocks": device.clocks,
+    }
+    return measure_probe(probe, **(settings | changes))  # type: ignore[arg-type]
+
+
+def test_a_block_has_one_fence_and_as_many_steps_as_fill_its_time() -> None:
+    device = Device(step_seconds=0.1, fence_seconds=0.02)
+    series = measure(device)
+    assert series.steps == (8,) * 5  # 1 s over 0.12 s, since a warm-up step has a fence of its own
+    assert series.seconds == pytest.approx([0.82] * 5)
+    assert series.examples == (64,) * 5
+    assert series.cpu_seconds == pytest.approx([1.64] * 5)
+
+
+def test_warmup_steps_are_kept_apart_and_not_counted() -> None:
+    device = Device()
+    series = measure(device, warmup_steps=3)
+    assert len(series.warmup_seconds) == 3
+    assert device.steps == 3 + sum(series.steps)
+
+
+def test_a_slow_first_warmup_step_does_not_shrink_the_blocks() -> None:
+    device = Device()
+    times = iter([50.0] + [0.1] * 1000)
+    original = device.step
+
+    def step() -> float | None:
+        device.step_seconds = next(times)
+        return original()
+
+    device.step = step  # type: ignore[method-assign]
+    assert measure(device).steps == (10,) * 5
+
+
+def test_latency_samples_are_single_steps_with_a_fence_each() -> None:
+    series = measure(Device(step_seconds=0.1, fence_seconds=0.05), sample="step")
+    assert series.steps == (1,) * 20
+    assert series.seconds == pytest.approx([0.15] * 20)
+
+
+def test_a_step_longer_than_a_block_still_makes_a_block() -> None:
+    assert measure(Device(step_seconds=7.0)).steps == (1,) * 5
+
+
+def test_blocks_go_on_until_the_least_number_of_steps_is_reached() -> None:
+    series = measure(Device(step_seconds=0.1), min_steps=75)
+    assert sum(series.steps) >= 75
+    assert len(series.steps) == 8
+
+
+def test_the_wait_for_input_is_summed_over_a_block() -> None:
+    series = measure(Device(step_seconds=0.06, wait=0.04))
+    assert series.blocked_seconds == pytest.approx([0.4] * 5)
+    assert series.seconds == pytest.approx([1.0] * 5)
+
+
+def test_without_input_there_is_no_wait_rather_than_none_of_zero() -> None:
+    assert measure(Device()).blocked_seconds is None
+
+
+def test_progress_is_told_after_every_sample() -> None:
+    told: list[tuple[int, int]] = []
+    measure(Device(), on_sample=lambda done, of: told.append((done, of)))
+    assert told == [(n, 5) for n in range(1, 6)]
+
+
+def test_the_cost_of_the_fence_is_measured_with_nothing_to_wait_for() -> None:
+    device = Device(fence_seconds=0.003)
+    device.step()  # a step under way must not be charged to the fence
+    assert measure_fence(device.fence, device.clocks) == pytest.approx([0.003] * 20)
+
+
+def test_a_missing_fence_shows_as_no_time_at_all() -> None:
+    device = Device()
+    nothing: Callable[[], object] = lambda: None  # noqa: E731
+    device.fence = nothing  # type: ignore[method-assign, assignment]
+    assert sum(measure(device).seconds) == 0

@@ -1,0 +1,1 @@
+"""Predictions on disk, and the metrics computed from them."""

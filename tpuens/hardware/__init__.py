@@ -1,0 +1,1 @@
+"""What is here: devices, and the distribution strategies over them."""

@@ -1,0 +1,220 @@
+"""The loop: epochs of steps over a pipeline, and predictions, under any strategy."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..data.examples import Examples
+from ..data.pipeline import Pipeline, name_corrupt_images
+from ..errors import ConfigurationError
+from .losses import make_loss
+from .step import PredictStep, TrainStep
+
+# How often progress is told. Telling it waits for the device, so that the rate is that of finished work.
+PROGRESS_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far an epoch is. `examples_per_second` leaves out the first step; None until there is a second."""
+
+    epoch: int
+    step: int
+    steps: int
+    examples_per_second: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochReport:
+    """What one epoch of training did. Times are in seconds.
+
+    Attributes:
+        first_step_seconds: Tracing, compiling and running this process's very first step; None in later
+            epochs. Part of `seconds`, but not of `examples_per_second`.
+        blocked_seconds: How long the loop waited for the next batch.
+    """
+
+    epoch: int
+    steps: int
+    examples: int
+    loss: float
+    accuracy: float
+    seconds: float
+    first_step_seconds: float | None
+    blocked_seconds: float
+    examples_per_second: float | None
+
+
+class Trainer:
+    """Trains a model and predicts with it, under one strategy.
+
+    Args:
+        model: From `tpuens.models.classifier.build_classifier`, built under the strategy's scope.
+        optimizer: From `make_optimizer`, made under the strategy's scope.
+        strategy: What `open_strategy` returned.
+        per_replica_batch_size: Examples a step on each replica.
+        loss: A name in `losses.LOSSES`.
+        jit_compile: Compile the steps with XLA.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        strategy: Any,
+        per_replica_batch_size: int,
+        loss: str = "sparse_categorical_crossentropy",
+        jit_compile: bool = False,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.model = model
+        self.strategy = strategy
+        self.per_replica_batch_size = per_replica_batch_size
+        self.global_batch_size = per_replica_batch_size * strategy.num_replicas_in_sync
+        self.step = TrainStep(
+            model=model,
+            loss=make_loss(loss),
+            optimizer=optimizer,
+            strategy=strategy,
+            global_batch_size=self.global_batch_size,
+            jit_compile=jit_compile,
+        )
+        self.predict_step = PredictStep(model=model, strategy=strategy, jit_compile=jit_compile)
+        self._clock = clock
+        self._local_replicas = len(strategy.extended.worker_devices)
+        self._is_fresh = True
+
+    def count_steps(self, examples: Examples) -> int:
+        """Returns the steps of an epoch; what does not fill a global batch waits for another shuffle.
+
+        Raises:
+            ConfigurationError: There are fewer examples than one step takes.
+        """
+        workers = self.strategy.num_replicas_in_sync // self._local_replicas
+        steps = len(examples) // workers // (self.per_replica_batch_size * self._local_replicas)
+        if not steps:
+            raise ConfigurationError(
+                f"A step takes {self.global_batch_size} examples ({self.per_replica_batch_size} for each of "
+                f"{self.strategy.num_replicas_in_sync} replicas): choose a smaller batch. "
+                f"Received: {len(examples)} training examples of {examples.dataset}"
+            )
+        return steps
+
+    def open_epoch(self, pipeline: Pipeline, epoch: int, *, skip_steps: int = 0) -> Any:
+        """Returns an iterator over the epoch's distributed batches, from step `skip_steps` on."""
+
+        def open_shard(context: Any) -> Any:
+            return pipeline.train_batches(
+                self.per_replica_batch_size,
+                epoch=epoch,
+                skip_batches=skip_steps * self._local_replicas,
+                shard=(context.input_pipeline_id, context.num_input_pipelines),
+            )
+
+        return iter(self.strategy.distribute_datasets_from_function(open_shard))
+
+    def train_epoch(
+        self,
+        pipeline: Pipeline,
+        epoch: int,
+        *,
+        skip_steps: int = 0,
+        on_step: Callable[[int], None] = lambda step: None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> EpochReport:
+        """Trains for one epoch and returns what it did.
+
+        Args:
+            pipeline: Delivers the examples; the epoch's number and the pipeline's seed fix their order.
+            epoch: Number of the epoch, from 0.
+            skip_steps: Steps that an interrupted run has behind it already.
+            on_step: Called with the number of steps done after each; may raise to stop there.
+            on_progress: Called about twice a second, once the device has caught up.
+
+        Raises:
+            DataError: An image is corrupt; the message names its file.
+        """
+        steps = self.count_steps(pipeline.examples)
+        if not skip_steps:
+            self.step.reset_totals()
+        start = told = self._clock()
+        blocked = 0.0
+        first_step_seconds: float | None = None
+        steady_from, steady_start = skip_steps, start
+        with name_corrupt_images(pipeline.examples):
+            iterator = self.open_epoch(pipeline, epoch, skip_steps=skip_steps)
+            for step in range(skip_steps + 1, steps + 1):
+                before = self._clock()
+                batch = next(iterator)
+                blocked += self._clock() - before
+                self.step(batch)
+                if self._is_fresh:
+                    self._is_fresh = False
+                    self.step.fence()
+                    steady_from, steady_start = step, self._clock()
+                    first_step_seconds = steady_start - before
+                on_step(step)
+                if self._clock() - told > PROGRESS_SECONDS or step == steps:
+                    self.step.fence()
+                    told = self._clock()
+                    rate = self._rate(step - steady_from, told - steady_start)
+                    on_progress(Progress(epoch=epoch, step=step, steps=steps, examples_per_second=rate))
+        end = self._clock()
+        loss, accuracy, examples = self.step.read_totals()
+        return EpochReport(
+            epoch=epoch,
+            steps=steps,
+            examples=examples,
+            loss=loss,
+            accuracy=accuracy,
+            seconds=end - start,
+            first_step_seconds=first_step_seconds,
+            blocked_seconds=blocked,
+            examples_per_second=self._rate(steps - steady_from, end - steady_start),
+        )
+
+    def predict(self, pipeline: Pipeline) -> np.ndarray:
+        """Returns probabilities, float32 (examples, classes); see `predict_examples`."""
+        return predict_examples(
+            self.predict_step, pipeline, per_replica_batch_size=self.per_replica_batch_size
+        )
+
+    def _rate(self, steps: int, seconds: float) -> float | None:
+        return steps * self.global_batch_size / seconds if steps > 0 and seconds > 0 else None
+
+
+def predict_examples(step: PredictStep, pipeline: Pipeline, *, per_replica_batch_size: int) -> np.ndarray:
+    """Returns probabilities, float32 (examples, classes), in the order of the pipeline's examples.
+
+    One batch is on its way while the one before is read back, so input, compute and copies overlap.
+
+    Raises:
+        DataError: An image is corrupt; the message names its file.
+    """
+    probabilities: np.ndarray | None = None
+
+    def keep(pending: Any, index: np.ndarray) -> None:
+        nonlocal probabilities
+        outputs = step.collect(pending)
+        if probabilities is None:
+            probabilities = np.empty((len(pipeline.examples), outputs.shape[1]), np.float32)
+        real = index >= 0  # the last batch is padded to its full size with index -1
+        probabilities[index[real]] = outputs[real]
+
+    under_way: tuple[Any, np.ndarray] | None = None
+    with name_corrupt_images(pipeline.examples):
+        for images, index in pipeline.evaluation_batches(per_replica_batch_size * step.local_replicas):
+            started = (step.dispatch(images), index.numpy())
+            if under_way is not None:
+                keep(*under_way)
+            under_way = started
+        if under_way is not None:
+            keep(*under_way)
+    assert probabilities is not None, "examples are never empty"
+    return probabilities

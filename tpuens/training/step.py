@@ -1,0 +1,176 @@
+"""One step under a strategy: what training repeats, and what benchmarks time.
+
+The interface is small so that other Keras backends can stand beside this one: make a step from model,
+optimizer and strategy, call it on a batch, read one scalar.
+
+Keras's `fit` is not used: in Keras 3 it fails under MultiWorkerMirroredStrategy, it mixes compilation,
+input and callbacks into its times, and it traces with autograph, which is slow.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class TrainStep:
+    """Computes gradients on every replica, sums them, and updates the weights.
+
+    Calling it runs one step on a distributed batch of (images, labels) and returns nothing: losses add up
+    on the device, so that no step waits for the host. `read_totals` brings them over.
+
+    Args:
+        model: Takes uint8 images (batch, height, width, channels), gives float32 logits (batch, classes).
+        loss: A Keras loss without reduction: (labels, logits) -> (batch,).
+        optimizer: A Keras optimizer, made under the strategy's scope.
+        strategy: What `tpuens.hardware.strategies.open_strategy` returned.
+        global_batch_size: Examples in a step over all replicas. The loss is the sum over a replica's
+            examples divided by this, so that gradients summed over replicas are those of the mean.
+        jit_compile: Compile with XLA. With several replicas only the gradients are compiled, since the
+            update talks across replicas; on a TPU everything always is.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: keras.Model,
+        loss: keras.losses.Loss,
+        optimizer: keras.optimizers.Optimizer,
+        strategy: Any,
+        global_batch_size: int,
+        jit_compile: bool = False,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.strategy = strategy
+        self._loss = loss
+        self._global_batch_size = global_batch_size
+        with strategy.scope():
+            optimizer.build(model.trainable_variables)
+            # Sums over this replica's examples: loss, right answers, examples.
+            self.totals = tf.Variable(
+                tf.zeros(3),
+                trainable=False,
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.SUM,
+            )
+        one_replica = strategy.num_replicas_in_sync == 1
+        self._gradients = _compile(self._compute_gradients, jit_compile and not one_replica)
+        replica_step = _compile(self._replica_step, jit_compile and one_replica)
+        self._step = tf.function(lambda batch: strategy.run(replica_step, args=(batch,)), autograph=False)
+        self._fence = tf.function(lambda: strategy.run(self._touch_weights), autograph=False)
+
+    def __call__(self, batch: Any) -> None:
+        """Runs one step; on an accelerator it may return before the device has finished."""
+        self._step(batch)
+
+    def trace(self, batch: Any) -> None:
+        """Traces the step for batches like this one without running it."""
+        self._step.get_concrete_function(batch)
+
+    def fence(self) -> float:
+        """Returns one scalar that depends on every updated weight of every local replica.
+
+        Once it is here the device has finished every step called so far, updates included: a loss alone
+        would not wait for the optimizer.
+        """
+        values = self.strategy.experimental_local_results(self._fence())
+        return float(sum(float(value) for value in values))
+
+    def read_totals(self) -> tuple[float, float, int]:
+        """Returns (mean loss, accuracy, examples) since `reset_totals`, over all replicas."""
+        loss, right, examples = (float(value) for value in self.totals.numpy())
+        return loss / max(examples, 1), right / max(examples, 1), round(examples)
+
+    def reset_totals(self) -> None:
+        """Sets the running sums back to nothing."""
+        with self.strategy.scope():
+            self.totals.assign(tf.zeros(3))
+
+    def _replica_step(self, batch: tuple[Any, Any]) -> None:
+        gradients, totals = self._gradients(batch)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        self.totals.assign_add(totals)
+
+    def _compute_gradients(self, batch: tuple[Any, Any]) -> tuple[list[Any], Any]:
+        images, labels = batch
+        with tf.GradientTape() as tape:
+            logits = self.model(images, training=True)
+            loss_sum = tf.reduce_sum(tf.cast(self._loss(labels, logits), tf.float32))
+            loss = loss_sum / self._global_batch_size
+            if self.model.losses:  # regularisation counts once, not once a replica
+                loss += tf.add_n(self.model.losses) / self.strategy.num_replicas_in_sync
+            scaled = self.optimizer.scale_loss(loss)
+        # A list in the order of the model's variables; scaling back is the optimizer's own business.
+        gradients = tape.gradient(scaled, [variable.value for variable in self.model.trainable_variables])
+        right = tf.reduce_sum(tf.cast(tf.argmax(logits, -1, labels.dtype) == labels, tf.float32))
+        return gradients, tf.stack([loss_sum, right, tf.cast(tf.shape(labels)[0], tf.float32)])
+
+    def _touch_weights(self) -> Any:
+        weights = [variable.value for variable in self.model.trainable_variables]
+        return tf.add_n([tf.cast(tf.reshape(weight, [-1])[0], tf.float32) for weight in weights])
+
+
+class PredictStep:
+    """Computes probabilities on every replica; every example comes back once, in order.
+
+    Args:
+        model: Takes uint8 images, gives logits (batch, classes).
+        strategy: The strategy under whose scope the model was built.
+        jit_compile: Compile with XLA.
+    """
+
+    def __init__(self, *, model: keras.Model, strategy: Any, jit_compile: bool = False) -> None:
+        self._strategy = strategy
+        self.local_replicas = len(strategy.extended.worker_devices)
+
+        def predict(images: Any) -> Any:
+            return tf.nn.softmax(tf.cast(model(images, training=False), tf.float32))
+
+        replica_predict = _compile(predict, jit_compile)
+        self._predict = tf.function(
+            lambda images: strategy.run(replica_predict, args=(images,)), autograph=False
+        )
+
+    def __call__(self, images: Any) -> np.ndarray:
+        """Returns probabilities, float32 (batch, classes), for uint8 images (batch, height, width, channels).
+
+        The local replicas share the batch: it must be a multiple of their number. Under several workers
+        each predicts all that it is given, so nothing is exchanged.
+        """
+        return self.collect(self.dispatch(images))
+
+    def dispatch(self, images: Any) -> Any:
+        """Starts a prediction and returns what `collect` waits for, so that input can overlap with compute."""
+        return self.run(share_among_replicas(self._strategy, images))
+
+    def run(self, images: Any) -> Any:
+        """Starts a prediction of images that already lie on the devices, as `share_among_replicas` puts them."""
+        return self._predict(images)
+
+    def collect(self, pending: Any) -> np.ndarray:
+        """Returns the probabilities that a `dispatch` promised."""
+        parts = self._strategy.experimental_local_results(pending)
+        return np.concatenate([part.numpy() for part in parts])
+
+
+def share_among_replicas(strategy: Any, batch: Any) -> Any:
+    """Returns a host batch (a tensor, or a tuple of them) as one distributed value, split evenly in order.
+
+    The batch already lies on the devices when this returns, as a synthetic batch should.
+    """
+    replicas = len(strategy.extended.worker_devices)
+    if strategy.num_replicas_in_sync == 1:
+        with tf.device(strategy.extended.worker_devices[0]):
+            return tf.nest.map_structure(tf.identity, batch)
+
+    def piece(context: Any) -> Any:
+        index = context.replica_id_in_sync_group % replicas
+        return tf.nest.map_structure(lambda t: tf.split(t, replicas)[index], batch)
+
+    return strategy.experimental_distribute_values_from_function(piece)
+
+
+def _compile(function: Any, jit_compile: bool) -> Any:
+    return tf.function(function, jit_compile=True, autograph=False) if jit_compile else function
