@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from tpuens.errors import ConfigurationError, DeviceError, RunError
+from tpuens.errors import ConfigurationError, DeviceError, RunError, unknown_name_error
 
+from .scenarios.table import SCENARIOS
 from .suites import SUITES, Request, Scenario, find_scenarios, plan_requests
 
 app = typer.Typer(
@@ -32,8 +33,6 @@ Results = Annotated[Path | None, typer.Option(help="Folder for the records (defa
 @app.command("list")
 def list_all() -> None:
     """List suites and scenarios."""
-    from .scenarios.table import SCENARIOS
-
     typer.echo("Suites")
     for suite in SUITES.values():
         typer.echo(f"  {suite.name:<20}{suite.summary}")
@@ -41,10 +40,13 @@ def list_all() -> None:
     typer.echo("\nScenarios")
     for row in SCENARIOS.values():
         typer.echo(f"  {row.name:<20}{row.summary}")
+        if row.options:
+            pairs = " ".join(f"--option {name}={value}" for name, value in row.options.items())
+            typer.echo(f"  {'':<20}{pairs}")
 
 
 @app.command()
-def run(  # noqa: PLR0913
+def run(
     names: Names = None,
     strategy: Annotated[
         list[str] | None,
@@ -60,12 +62,18 @@ def run(  # noqa: PLR0913
     dataset: Annotated[str | None, typer.Option(help="Another data set in scenarios that use one.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set's files.")] = None,
     repeats: Annotated[int, typer.Option(help="Processes for each scenario and strategy.")] = 1,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE for scenarios that have such an option, as `list` shows them."),
+    ] = None,
     env: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE for the workers, such as XLA_FLAGS or thread counts.")
     ] = None,
     results: Results = None,
     resume: Annotated[bool, typer.Option("--resume", help="Run only what is missing.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and the time they take.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the runs and the time they take.")
+    ] = False,
     time_limit: Annotated[float, typer.Option(help="Seconds after which a run is stopped.")] = 3600.0,
     memory_limit: Annotated[
         float | None, typer.Option(help="GiB above which a run is stopped (default: 0.9 of what is free).")
@@ -76,6 +84,9 @@ def run(  # noqa: PLR0913
     from .execution.launcher import default_limits
 
     if resume:
+        _refuse_with_resume(
+            names, strategy, backbone, image_size, batch_size, dtype_policy, jit, dataset, option
+        )
         folder = results or suite_run.find_interrupted()
         plan = suite_run.load_plan(folder)
         requests = suite_run.find_missing(folder, plan)
@@ -90,7 +101,7 @@ def run(  # noqa: PLR0913
             "dataset": dataset,
             "data_dir": None if data_dir is None else str(data_dir.resolve()),
         }
-        scenarios = _override(scenarios, changes)
+        scenarios = _override(scenarios, changes, _parse_pairs("option", option or []))
         plan = suite_run.Plan(
             suite=suite,
             requests=tuple(
@@ -99,7 +110,7 @@ def run(  # noqa: PLR0913
                     scenarios,
                     strategies=_check_strategies(strategy) or _find_strategies(),
                     repeats=repeats,
-                    variables=_parse_variables(env or []),
+                    variables=_parse_pairs("env", env or []),
                 )
             ),
         )
@@ -129,8 +140,8 @@ def report(
     """Put results side by side: a table here, and report.html, report.md and report.csv."""
     from .records.store import read_folder
 
-    records = [record for folder in folders for record in read_folder(folder)]
-    _report(records, output or _as_folder(folders[0]), reference)
+    first, *others = [read_folder(folder) for folder in folders]
+    _report(first, output or _as_folder(folders[0]), reference, *others)
 
 
 @app.command("env")
@@ -152,10 +163,20 @@ def show_environment() -> None:
     typer.echo(msgspec.json.format(msgspec.json.encode(environment), indent=1).decode())
 
 
-def _override(scenarios: tuple[Scenario, ...], changes: dict[str, Any]) -> tuple[Scenario, ...]:
+def _refuse_with_resume(*given: Any) -> None:
+    if any(value is not None and value != [] for value in given):
+        raise ConfigurationError(
+            "--resume goes on with a folder's runs as they were asked for: give it --results alone, or start "
+            f"a new run. Received: {', '.join(str(value) for value in given if value)}"
+        )
+
+
+def _override(
+    scenarios: tuple[Scenario, ...], changes: dict[str, Any], options: dict[str, str]
+) -> tuple[Scenario, ...]:
     """Returns the scenarios with what the command line sets; those that become the same count once."""
     from tpuens.data.datasets import DATASETS
-    from tpuens.models.backbones import BACKBONES
+    from tpuens.models.backbones import BACKBONES, DTYPE_POLICIES
 
     given = {name: value for name, value in changes.items() if value is not None}
     if "backbone" in given:
@@ -163,33 +184,50 @@ def _override(scenarios: tuple[Scenario, ...], changes: dict[str, Any]) -> tuple
         given = {"image_size": BACKBONES[given["backbone"]].image_size} | given
     if "dataset" in given:
         DATASETS[given["dataset"]]
-    policies = ("float32", "mixed_bfloat16", "mixed_float16")
-    if given.get("dtype_policy", policies[0]) not in policies:
-        raise ConfigurationError(
-            f"Expected one of: {', '.join(policies)}. Received: dtype_policy={given['dtype_policy']!r}"
-        )
-    changed = []
+    if given.get("dtype_policy", "float32") not in DTYPE_POLICIES:
+        raise unknown_name_error("dtype policy", "dtype_policy", given["dtype_policy"], DTYPE_POLICIES)
+    known = {name for scenario in scenarios for name in SCENARIOS[scenario.name].options}
+    for name in options:
+        if name not in known:
+            raise unknown_name_error("option", "option", name, known)
+    unique: list[Scenario] = []
     for scenario in scenarios:
-        fixed = {"backbone", "image_size"} if scenario.name == "matmul" else set()
-        fixed |= {"backbone"} if scenario.name == "input-pipeline" else set()
-        own = {name: value for name, value in given.items() if name not in fixed}
-        changed.append(msgspec.structs.replace(scenario, **own))
-    unique: dict[bytes, Scenario] = {}
-    for scenario in changed:
-        unique.setdefault(msgspec.json.encode(msgspec.structs.replace(scenario, seconds=0)), scenario)
-    return tuple(unique.values())
+        row = SCENARIOS[scenario.name]
+        own = {name: value for name, value in given.items() if name not in row.ignores}
+        own["options"] = scenario.options | {
+            name: _convert(name, text, row.options[name])
+            for name, text in options.items()
+            if name in row.options
+        }
+        changed = msgspec.structs.replace(scenario, **own)
+        if all(msgspec.structs.replace(one, seconds=changed.seconds) != changed for one in unique):
+            unique.append(changed)
+    return tuple(unique)
+
+
+def _convert(name: str, text: str, default: str | int | float) -> str | int | float:
+    try:
+        return type(default)(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"The option {name} is a number such as {default}. Received: option='{name}={text}'"
+        ) from None
 
 
 def _check_strategies(names: list[str] | None) -> list[str]:
     from tpuens.hardware.strategies import STRATEGIES
 
     for name in names or ():
-        STRATEGIES[name.partition(":")[0]]
+        if STRATEGIES[name.partition(":")[0]].name == "multi-worker":
+            raise ConfigurationError(
+                "One launcher measures one machine: multi-worker is for `tpuens train`. "
+                f"Received: strategy={name!r}"
+            )
     return list(names or ())
 
 
 def _find_strategies() -> list[str]:
-    """Returns every strategy that can run here; asked in a process of its own, to keep TensorFlow out of this."""
+    """Returns every strategy that can run here; another process looks, so TensorFlow stays out of this."""
     start = "from tpuens.cli import main; import sys; sys.argv[1:] = ['devices', '--json']; main()"
     typer.echo("Looking at what this machine has …", err=True)
     answer = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False)
@@ -199,12 +237,12 @@ def _find_strategies() -> list[str]:
     return [name for name, reason in strategies.items() if reason is None and name != "multi-worker"]
 
 
-def _parse_variables(texts: list[str]) -> dict[str, str]:
+def _parse_pairs(field: str, texts: list[str]) -> dict[str, str]:
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise ConfigurationError(f"Expected NAME=VALUE. Received: env={text!r}")
+            raise ConfigurationError(f"Expected NAME=VALUE. Received: {field}={text!r}")
         pairs[name] = value
     return pairs
 
@@ -215,8 +253,8 @@ def _print_plan(requests: list[Request], folder: Path) -> None:
         typer.echo(f"{number:3d}  {request.title}{repeat}  about {request.scenario.seconds:.0f} s")
     minutes = sum(request.scenario.seconds for request in requests) / 60
     typer.echo(
-        f"{len(requests)} runs, about {minutes:.1f} minutes on 2 cores without an accelerator; "
-        f"records would go to {folder}"
+        f"{len(requests)} runs, about {minutes:.1f} minutes with the suite's own settings on 2 cores without "
+        f"an accelerator; records would go to {folder}"
     )
 
 
@@ -228,6 +266,8 @@ def _run_and_report(requests: list[Request], folder: Path, limits: Any) -> None:
     with SuiteProgress() as progress:
         fresh = run_requests(requests, folder, limits=limits, observer=progress.observer)
     _report(read_folder(folder), folder, None)
+    if fresh and all(record.status == "skipped" for record in fresh):
+        raise DeviceError(f"Nothing could be measured here: {fresh[0].reason}")
     failed = [record for record in fresh if record.status == "failed"]
     if failed:
         raise RunError(
@@ -236,7 +276,8 @@ def _run_and_report(requests: list[Request], folder: Path, limits: Any) -> None:
         )
 
 
-def _report(records: list[Any], output: Path, reference: str | None) -> None:
+def _report(records: list[Any], output: Path, reference: str | None, *others: list[Any]) -> None:
+    """Reports on all records of a run folder, and of others."""
     from rich.console import Console
 
     from .analysis.summary import summarise
@@ -244,9 +285,10 @@ def _report(records: list[Any], output: Path, reference: str | None) -> None:
     from .reporting.html import write_report
     from .reporting.tables import terminal_table
 
-    latest = latest_records(records)
+    latest = latest_records(records, *others)
+    superseded = len({record.id for folder in (records, *others) for record in folder}) - len(latest)
     Console().print(terminal_table(summarise(latest)))
-    typer.echo(f"report: {write_report(output, latest, reference)}")
+    typer.echo(f"report: {write_report(output, latest, reference, superseded)}")
 
 
 def _as_folder(path: Path) -> Path:

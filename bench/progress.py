@@ -29,9 +29,7 @@ class SuiteProgress:
         )
         self._task = self._bar.add_task("", total=1)
         self._title = ""
-        self.observer = SuiteObserver(
-            on_start=self._start, on_progress=self._show, on_record=self._finish
-        )
+        self.observer = SuiteObserver(on_start=self._start, on_progress=self._show, on_record=self._finish)
 
     def __enter__(self) -> "SuiteProgress":
         self._bar.start()
@@ -48,7 +46,8 @@ class SuiteProgress:
 
     def _show(self, progress: Progress, seconds_left: float) -> None:
         count = f" {progress.done}/{progress.of}" if progress.of else ""
-        text = f"{self._title} · {progress.phase.replace('_', ' ')}{count} · about {_format_left(seconds_left)} left"
+        phase = progress.phase.replace("_", " ")
+        text = f"{self._title} · {phase}{count} · about {_format_left(seconds_left)} left"
         self._bar.update(self._task, description=escape(text))
 
     def _finish(self, record: RunRecord) -> None:

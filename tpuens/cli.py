@@ -52,9 +52,9 @@ def run_app(application: Callable[[], Any]) -> None:
 @app.command()
 def devices(as_json: Json = False) -> None:
     """Show what this machine has, and which strategies can run on it."""
-    from .hardware.devices import collect_devices
     from rich.console import Console
 
+    from .hardware.devices import collect_devices
     from .hardware.show import format_devices
     from .hardware.strategies import list_strategies
 
@@ -96,10 +96,12 @@ def show_data(
 
 
 @app.command()
-def train(  # noqa: PLR0913
+def train(
     data: Annotated[str | None, typer.Option(help="A name from `tpuens data list`.")] = None,
     data_dir: DataDir = None,
-    backbone: Annotated[str, typer.Option(help="A network, such as cifar_cnn or efficientnetb7.")] = "cifar_cnn",
+    backbone: Annotated[
+        str, typer.Option(help="A network, such as cifar_cnn or efficientnetb7.")
+    ] = "cifar_cnn",
     weights: Annotated[
         str | None, typer.Option(help="'imagenet', or a weights file; none for a random start.")
     ] = None,
@@ -113,9 +115,7 @@ def train(  # noqa: PLR0913
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part (default 10).")] = None,
     optimizer: Annotated[str, typer.Option(help="adam, adamw or sgd.")] = "adam",
     learning_rate: Annotated[float, typer.Option(help="Constant learning rate.")] = 1e-3,
-    dtype_policy: Annotated[
-        str, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
-    ] = "float32",
+    dtype_policy: Annotated[str, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")] = "float32",
     jit: Annotated[bool, typer.Option("--jit/--no-jit", help="Compile the steps with XLA.")] = False,
     augment: Annotated[str, typer.Option(help="Augmentations, separated by commas.")] = "",
     cache: Annotated[bool, typer.Option(help="Keep decoded images in memory.")] = True,

@@ -10,6 +10,7 @@ from ..records.record import Configuration, Environment, RunRecord, Series, Work
 UNKNOWN_MACHINE = "machine not known"
 
 MachineKey = tuple[str, str]
+Setup = tuple[tuple[str, str], ...]
 
 
 def identity(struct: msgspec.Struct) -> bytes:
@@ -128,6 +129,35 @@ def machine_text(environment: Environment) -> str:
         f"in {environment.container}" if environment.container else "",
     ]
     return ", ".join(word for word in words if word)
+
+
+def setup_facts(environment: Environment | None) -> Setup:
+    """Returns what of a run's environment can change its figures on one and the same machine, by name.
+
+    Versions, environment variables, the commit, the data set, the driver, the frequency governor and the
+    cores that a container leaves; what is not known is not among them.
+    """
+    if environment is None:
+        return ()
+    commit = environment.git_commit[:12] if environment.git_commit else ""
+    facts = {
+        **environment.versions,
+        **{f"variable {name}": value for name, value in environment.variables.items()},
+        "git commit": commit + (" with changes" if commit and environment.git_dirty else ""),
+        "data set fingerprint": environment.dataset_fingerprint or "",
+        "driver": environment.driver or "",
+        "frequency governor": environment.cpu_governor or "",
+        "cores that may be used": f"{environment.usable_cores:g}" if environment.usable_cores else "",
+    }
+    return tuple((name, value) for name, value in facts.items() if value)
+
+
+def tell_setups_apart(setups: Sequence[Setup]) -> list[str]:
+    """Returns for each set-up those of its facts in which they do not all agree; empty where they do."""
+    known = [dict(setup) for setup in setups]
+    names = dict.fromkeys(name for facts in known for name in facts)
+    differing = [name for name in names if len({facts.get(name) for facts in known}) > 1]
+    return [", ".join(f"{name} {facts.get(name, 'not set')}" for name in differing) for facts in known]
 
 
 def _key(environment: Environment) -> MachineKey:

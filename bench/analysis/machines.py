@@ -1,13 +1,12 @@
 """One machine beside another, on the same workloads: ratios, what else differs, and what may be claimed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from tpuens.errors import unknown_name_error
 
-from ..records.record import Configuration
 from .summary import Row
 
 # The strategy and its replicas belong to the device that is compared; the batch size of a replica follows
@@ -24,12 +23,19 @@ class MachineRatio:
         reference: The same reading on the reference machine, as alike in its configuration as there is.
         speed_up: How many times as fast as the reference; above 1 is faster.
         differences: The fields of the configuration that differ, as "field: reference's → this one's".
+        setup_differences: The facts of the set-ups that differ, likewise.
+        accuracy: The row that tells how accurate the same backbone became on the same data on the machine;
+            None where none does.
+        reference_accuracy: Likewise on the reference machine.
     """
 
     row: Row
     reference: Row
     speed_up: float
     differences: tuple[str, ...]
+    setup_differences: tuple[str, ...]
+    accuracy: Row | None
+    reference_accuracy: Row | None
 
     @property
     def division(self) -> str:
@@ -70,18 +76,23 @@ def compare_machines(rows: Sequence[Row], reference: str) -> list[MachineRatio]:
     counterparts: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         if row.machine == reference and row.result and row.kind != "accuracy":
-            counterparts.setdefault(row.what, []).append(row)
+            counterparts.setdefault(row.counterpart, []).append(row)
     return [
-        _compare(row, counterparts[row.what])
+        _compare(row, counterparts[row.counterpart], rows)
         for row in rows
-        if row.machine != reference and row.result and row.what in counterparts
+        if row.machine != reference and row.result and row.counterpart in counterparts
     ]
 
 
-def _compare(row: Row, candidates: Sequence[Row]) -> MachineRatio:
-    def distance(candidate: Row) -> tuple[int, bool]:
-        differences = _differences(candidate.configuration, row.configuration)
-        return len(differences), candidate.configuration.strategy != row.configuration.strategy
+def _compare(row: Row, candidates: Sequence[Row], rows: Sequence[Row]) -> MachineRatio:
+    def distance(candidate: Row) -> tuple[bool, bool, int, bool, int]:
+        return (
+            _device(candidate) != _device(row),
+            _replica_batch(candidate) != _replica_batch(row),
+            len(_differences(_settings(candidate), _settings(row))),
+            candidate.configuration.strategy != row.configuration.strategy,
+            len(_differences(dict(candidate.setup), dict(row.setup))),
+        )
 
     nearest = min(candidates, key=distance)
     ratio = (row.result or 0) / (nearest.result or 1)
@@ -89,14 +100,47 @@ def _compare(row: Row, candidates: Sequence[Row]) -> MachineRatio:
         row=row,
         reference=nearest,
         speed_up=1 / ratio if row.kind in ("latency", "time-to-accuracy") else ratio,
-        differences=_differences(nearest.configuration, row.configuration),
+        differences=_differences(_settings(nearest), _settings(row)),
+        setup_differences=_differences(dict(nearest.setup), dict(row.setup)),
+        accuracy=_find_accuracy(row, rows),
+        reference_accuracy=_find_accuracy(nearest, rows),
     )
 
 
-def _differences(reference: Configuration, other: Configuration) -> tuple[str, ...]:
-    ours, theirs = msgspec.structs.asdict(other), msgspec.structs.asdict(reference)
+def _find_accuracy(row: Row, rows: Sequence[Row]) -> Row | None:
+    """Returns the row itself where its run told an accuracy, else one of the same machine, model and data."""
+    if "top_1_accuracy" in row.metrics:
+        return row
+
+    def model(one: Row) -> tuple[object, ...]:
+        return one.machine, one.workload.backbone, one.workload.image_shape, one.workload.dataset
+
+    candidates = [
+        one
+        for one in rows
+        # An ensemble's accuracy is not that of the one model whose speed is told.
+        if "top_1_accuracy" in one.metrics and one.reading != "ensemble" and model(one) == model(row)
+    ]
+    strategy = row.configuration.strategy
+    return min(candidates, key=lambda one: one.configuration.strategy != strategy, default=None)
+
+
+def _device(row: Row) -> object:
+    return dict(row.parameters).get("device")
+
+
+def _replica_batch(row: Row) -> float | None:
+    return row.batch_size / (row.configuration.num_replicas or 1) if row.batch_size is not None else None
+
+
+def _settings(row: Row) -> dict[str, object]:
+    settings = msgspec.structs.asdict(row.configuration) | {"global_batch_size": row.batch_size}
+    return {name: value for name, value in settings.items() if name not in _OF_THE_DEVICE}
+
+
+def _differences(reference: Mapping[str, object], other: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(
-        f"{name}: {theirs[name]} → {ours[name]}"
-        for name in ours
-        if name not in _OF_THE_DEVICE and ours[name] != theirs[name]
+        f"{name}: {reference.get(name, 'not set')} → {other.get(name, 'not set')}"
+        for name in {**reference, **other}
+        if reference.get(name) != other.get(name)
     )

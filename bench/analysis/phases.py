@@ -5,33 +5,40 @@ from dataclasses import dataclass
 
 from ..records.record import Configuration, RunRecord, WorkloadKey
 from .accuracy import median_scores
-from .labels import MachineNames, identity
+from .labels import MachineNames, Setup, identity, setup_facts, tell_setups_apart
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunPhases:
-    """The recorded phases of all repeats of a run on one machine: the median seconds of each."""
+    """The recorded phases of all repeats of a run on one machine: the median seconds of each.
+
+    `distinction` says in what its set-up differs from that of runs that are alike in all else.
+    """
 
     workload: WorkloadKey
     configuration: Configuration
     machine: str
+    distinction: str
     seconds: dict[str, float]
 
 
 def pool_phases(records: Sequence[RunRecord]) -> list[RunPhases]:
     """Returns the phases of the runs that are ok, one for all repeats, in the order of the first ones."""
     names = MachineNames(records)
-    groups: dict[tuple[object, ...], list[RunRecord]] = {}
+    groups: dict[tuple[object, ...], dict[Setup, list[RunRecord]]] = {}
     for record in records:
         if record.status == "ok" and record.phases:
             key = (identity(record.workload), identity(record.configuration), names.of(record))
-            groups.setdefault(key, []).append(record)
+            setups = groups.setdefault(key, {})
+            setups.setdefault(setup_facts(record.environment), []).append(record)
     return [
         RunPhases(
             workload=group[0].workload,
             configuration=group[0].configuration,
             machine=names.of(group[0]),
+            distinction=distinction,
             seconds=median_scores([record.phases for record in group]),
         )
-        for group in groups.values()
+        for setups in groups.values()
+        for group, distinction in zip(setups.values(), tell_setups_apart(list(setups)), strict=True)
     ]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from .accuracy import median_scores
-from .labels import identity, workload_name
+from .labels import Setup, identity, tell_setups_apart, workload_name
 from .statistics import Percentile, TooFewSamples, describe
 from .summary import Row
 
@@ -13,14 +13,23 @@ from .summary import Row
 def pool(rows: Iterable[Row]) -> list[Row]:
     """Returns one row for the repeats of each reading on each machine.
 
-    They stand in the order of scenario, workload, batch size, reading, machine and strategy.
+    Repeats are runs alike in configuration and set-up; where only the set-up differs, the rows stand apart
+    and each says what differs. They stand in the order of scenario, workload, batch size, reading, machine
+    and strategy.
     """
-    groups: dict[tuple[object, ...], list[Row]] = {}
+    groups: dict[tuple[object, ...], dict[Setup, list[Row]]] = {}
     for row in rows:
         key = (row.machine, *row.what, identity(row.configuration), row.status, row.reason)
-        groups.setdefault(key, []).append(row)
-    pooled = [_pool_group(group) if len(group) > 1 else group[0] for group in groups.values()]
+        groups.setdefault(key, {}).setdefault(row.setup, []).append(row)
+    pooled = [row for setups in groups.values() for row in _pool_setups(setups)]
     return sorted(pooled, key=_place)
+
+
+def _pool_setups(setups: dict[Setup, list[Row]]) -> list[Row]:
+    return [
+        replace(_pool_group(rows) if len(rows) > 1 else rows[0], distinction=distinction)
+        for rows, distinction in zip(setups.values(), tell_setups_apart(list(setups)), strict=True)
+    ]
 
 
 def _pool_group(rows: list[Row]) -> Row:
@@ -46,6 +55,7 @@ def _pool_group(rows: list[Row]) -> Row:
         peak_resident_bytes=max(row.peak_resident_bytes or 0 for row in rows) or None,
         peak_device_bytes=max(row.peak_device_bytes or 0 for row in rows) or None,
         first_step_seconds=_median(row.first_step_seconds for row in rows),
+        fence_seconds=_median(row.fence_seconds for row in rows),
         cautions=tuple(dict.fromkeys(caution for row in rows for caution in row.cautions)),
     )
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..records.record import Caution, Configuration, Parameter, RunRecord, Series, Status, WorkloadKey
 from .accuracy import ensemble_scores, final_accuracy, median_scores
-from .labels import MachineNames, identity, reading_text
+from .labels import MachineNames, Setup, identity, reading_text, setup_facts
 from .statistics import (
     Percentile,
     Spread,
@@ -34,6 +34,9 @@ class Row:
 
     Attributes:
         kind: Which figure is the reading's result, and so which table it stands in.
+        setup: What else of the run's environment can change its figures; see `setup_facts`.
+        distinction: In which of these it differs from rows that are alike in all else; from pooling.
+        series: The series' name.
         reading: The series' name and parameters in words.
         parameters: The series' parameters, sorted.
         examples_per_second: Of a throughput reading only: single fenced steps say nothing of a rate.
@@ -45,6 +48,8 @@ class Row:
         metrics: Accuracies and losses; of an ensemble the medians over its seeds.
         reached: For each run whether it reached the accuracy that it was to reach.
         first_step_seconds: Tracing, compiling and the first step.
+        fence_seconds: What a wait for the device costs when there is nothing to wait for: the instrument
+            itself, once in each sample.
     """
 
     kind: Kind
@@ -57,6 +62,9 @@ class Row:
     repeat: int
     created: str
     reason: str | None = None
+    setup: Setup = ()
+    distinction: str = ""
+    series: str = ""
     reading: str = ""
     parameters: tuple[tuple[str, Parameter], ...] = ()
     examples_per_second: float | None = None
@@ -72,6 +80,7 @@ class Row:
     peak_resident_bytes: int | None = None
     peak_device_bytes: int | None = None
     first_step_seconds: float | None = None
+    fence_seconds: float | None = None
     cautions: tuple[Caution, ...] = ()
 
     @property
@@ -103,6 +112,22 @@ class Row:
         """Returns what the row is a reading of, on whichever machine and however configured."""
         return self.kind, identity(self.workload), self.reading, self.parameters
 
+    @property
+    def counterpart(self) -> tuple[object, ...]:
+        """Returns what another device's row must share to be compared with this one.
+
+        Neither the device itself nor the batch size, which grows with a strategy's replicas, is part of it.
+        """
+        others = tuple(pair for pair in self.parameters if pair[0] not in ("device", "batch_size"))
+        return self.kind, identity(self.workload), self.series, others
+
+    @property
+    def fence_share(self) -> float | None:
+        """Returns the fence's own cost as a share of the median step."""
+        if self.fence_seconds is None or self.step_seconds is None or not self.step_seconds.median:
+            return None
+        return self.fence_seconds / self.step_seconds.median
+
 
 def summarise(records: Sequence[RunRecord]) -> list[Row]:
     """Returns the rows of every record: one a series and one a result that is no series.
@@ -118,6 +143,7 @@ def series_row(series: Series, record: RunRecord, machine: str) -> Row:
     """Returns the row of one series of a record: a step's latency, a rate of products or a throughput."""
     row = replace(
         _record_row(record, machine),
+        series=series.name,
         reading=reading_text(series),
         parameters=tuple(sorted(series.parameters.items())),
         step_seconds=describe(step_seconds(series)),
@@ -142,6 +168,7 @@ def _record_rows(record: RunRecord, machine: str) -> list[Row]:
 def _record_row(record: RunRecord, machine: str) -> Row:
     memory = record.memory
     accuracy = final_accuracy(record.metrics)
+    fence = describe(record.fence_seconds)
     return Row(
         kind="nothing",
         machine=machine,
@@ -153,9 +180,11 @@ def _record_row(record: RunRecord, machine: str) -> Row:
         repeat=record.repeat,
         created=record.created,
         reason=record.reason,
+        setup=setup_facts(record.environment),
         peak_resident_bytes=memory.peak_resident_bytes if memory else None,
         peak_device_bytes=max(memory.device_peak_bytes.values(), default=None) if memory else None,
         first_step_seconds=_first_step_seconds(record),
+        fence_seconds=fence.median if fence else None,
         metrics={"top_1_accuracy": accuracy} if accuracy is not None else {},
         cautions=record.warnings,
     )
@@ -191,6 +220,7 @@ def _as_throughput(row: Row, series: Series) -> Row:
         relative_mad=rates.relative_mad if rates else None,
         # A pipeline that runs alone does nothing but wait for itself.
         waiting_share=waiting_share(series) if series.name != "input" else None,
+        fence_seconds=row.fence_seconds if series.name != "input" else None,
     )
 
 

@@ -10,13 +10,15 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO
 
 import msgspec
 import psutil
+
+from tpuens.hardware.host import collect_host
 
 from ..measuring.scrubbing import publishable
 from ..records.record import Configuration, RunRecord, WorkloadKey
@@ -26,6 +28,7 @@ from .worker import SPAWNED_AT
 
 LOG_TAIL_LINES = 30
 POLL_SECONDS = 0.25
+CHECK_SECONDS = 1.0
 STOP_SECONDS = 5.0
 # The parent of this package's folder: put first on the worker's path, so that no folder of the name
 # `bench` in the user's working directory can stand in for ours.
@@ -47,15 +50,16 @@ class Limits:
 
 
 def default_limits() -> Limits:
-    """Returns an hour, and nine tenths of the memory that this machine has free now."""
-    return Limits(seconds=3600.0, memory_bytes=int(psutil.virtual_memory().available * 0.9))
+    """Returns an hour, and nine tenths of the memory that is free now and that a container leaves us."""
+    usable = min(psutil.virtual_memory().available, collect_host().usable_memory_bytes)
+    return Limits(seconds=3600.0, memory_bytes=int(usable * 0.9))
 
 
 @dataclass
 class _Outcome:
     """What is known of a run so far."""
 
-    described: Described = Described()
+    described: Described = field(default_factory=Described)
     finished: Finished | None = None
     refused: Refused | None = None
     stopped: str | None = None  # why the launcher stopped the worker
@@ -95,7 +99,8 @@ def _spawn(
     request: Request, log_file: IO[bytes], command: list[str] | None
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Yields the worker with its request sent; it is gone when the block is left."""
-    environment = os.environ | _device_variables(request.strategy) | request.variables
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "1"}
+    environment = quiet | os.environ | request.variables
     process = subprocess.Popen(
         command or [sys.executable, "-c", _START, str(_ROOT)],
         stdin=subprocess.PIPE,
@@ -118,13 +123,6 @@ def _spawn(
                 stream.close()
 
 
-def _device_variables(strategy: str) -> dict[str, str]:
-    """Returns the variables that have to stand before TensorFlow is imported."""
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1")}
-    # A CPU run must not even start the GPU's driver.
-    return quiet | {"CUDA_VISIBLE_DEVICES": "-1"} if strategy.startswith("cpu") else quiet
-
-
 def _watch(
     process: "subprocess.Popen[bytes]",
     request: Request,
@@ -142,6 +140,7 @@ def _watch(
     threading.Thread(target=read, daemon=True).start()
     outcome = _Outcome()
     deadline = time.monotonic() + limits.seconds
+    checked = time.monotonic()
     while True:
         try:
             line = lines.get(timeout=POLL_SECONDS)
@@ -152,7 +151,9 @@ def _watch(
         if outcome.stopped is not None:
             continue  # only waiting for its end
         outcome.stopped = _note(line, outcome, on_progress) if line else None
-        outcome.stopped = outcome.stopped or _exceeded(process, limits, deadline, outcome.phase)
+        if time.monotonic() - checked > CHECK_SECONDS:  # looking costs time on the cores being measured
+            checked = time.monotonic()
+            outcome.stopped = outcome.stopped or _exceeded(process, limits, deadline, outcome.phase)
         if outcome.stopped is not None:
             _kill(process)
     outcome.return_code = process.wait()
@@ -164,7 +165,9 @@ def _note(line: bytes, outcome: _Outcome, on_progress: Callable[[Progress], None
     try:
         message = decode_message(line)
     except msgspec.DecodeError as error:
-        return f"The worker said what is no message ({error}): {line[:200].decode(errors='replace').strip()!r}"
+        return (
+            f"The worker said what is no message ({error}): {line[:200].decode(errors='replace').strip()!r}"
+        )
     if isinstance(message, Progress):
         outcome.phase = message.phase
         on_progress(message)
@@ -182,9 +185,7 @@ def _note(line: bytes, outcome: _Outcome, on_progress: Callable[[Progress], None
     return None
 
 
-def _exceeded(
-    process: "subprocess.Popen[bytes]", limits: Limits, deadline: float, phase: str
-) -> str | None:
+def _exceeded(process: "subprocess.Popen[bytes]", limits: Limits, deadline: float, phase: str) -> str | None:
     """Returns why the worker must be stopped, or None."""
     if time.monotonic() > deadline:
         return (
@@ -198,8 +199,9 @@ def _exceeded(
         return None
     if resident > limits.memory_bytes:
         return (
-            f"It held {resident / 2**30:.1f} GiB, more than the limit of {limits.memory_bytes / 2**30:.1f} GiB, "
-            f"and was stopped while {phase}. Take a smaller batch or image, or raise --memory-limit."
+            f"It held {resident / 2**30:.1f} GiB, more than the limit of "
+            f"{limits.memory_bytes / 2**30:.1f} GiB, and was stopped while {phase}. "
+            "Take a smaller batch or image, or raise --memory-limit."
         )
     return None
 
@@ -220,46 +222,32 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _make_record(request: Request, outcome: _Outcome, created: datetime, log: Path) -> RunRecord:
-    scenario = request.scenario
-    described, finished = outcome.described, outcome.finished
-    common = {
-        "id": uuid.uuid4().hex[:12],
-        "request_key": request.key,
-        "repeat": request.repeat,
-        "suite": request.suite,
-        "created": created.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-    }
-    if finished is not None:
-        return RunRecord(
-            **common,
-            status="ok",
-            workload=finished.workload,
-            configuration=finished.configuration,
-            environment=finished.environment,
-            phases=finished.phases,
-            fence_seconds=finished.fence_seconds,
-            series=finished.series,
-            metrics=finished.metrics,
-            memory=finished.memory,
-            warnings=finished.cautions,
-        )
-    refused = outcome.refused
-    skipped = refused is not None and refused.skipped and outcome.stopped is None
-    return RunRecord(
-        **common,
-        status="skipped" if skipped else "failed",
-        reason=publishable(outcome.stopped or (refused.reason if refused else _explain_end(outcome))),
-        log_tail=() if refused else _read_tail(log),
+    scenario, described = request.scenario, outcome.described
+    record = RunRecord(
+        id=uuid.uuid4().hex[:12],
+        request_key=request.key,
+        repeat=request.repeat,
+        suite=request.suite,
+        created=created.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        status="failed",
         workload=described.workload or WorkloadKey(scenario=scenario.name, backbone=scenario.backbone),
         configuration=described.configuration
         or Configuration(
-            strategy=request.strategy,
+            strategy=request.public_strategy,
             per_replica_batch_size=scenario.batch_size,
             dtype_policy=scenario.dtype_policy,
             jit_compile=scenario.jit,
         ),
         environment=described.environment,
     )
+    finished, refused = outcome.finished, outcome.refused
+    if finished is not None:
+        facts = {name: getattr(finished, name) for name in finished.__struct_fields__}
+        return msgspec.structs.replace(record, status="ok", **facts)
+    if refused is not None and refused.skipped and outcome.stopped is None:
+        return msgspec.structs.replace(record, status="skipped", reason=publishable(refused.reason))
+    reason = outcome.stopped or (refused.reason if refused else _explain_end(outcome))
+    return msgspec.structs.replace(record, reason=publishable(reason), log_tail=_read_tail(log))
 
 
 def _explain_end(outcome: _Outcome) -> str:

@@ -30,7 +30,7 @@ class Described(msgspec.Struct, frozen=True, tag="described"):
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
-    """What was measured."""
+    """What was measured; its fields are those of the record."""
 
     environment: Environment
     workload: WorkloadKey
@@ -40,7 +40,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     series: tuple[Series, ...]
     metrics: tuple[Metric, ...]
     memory: Memory
-    cautions: tuple[Caution, ...]
+    warnings: tuple[Caution, ...]
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
@@ -60,4 +60,5 @@ def encode_message(message: Message) -> bytes:
 
 def decode_message(line: bytes) -> Message:
     """Returns the message that a line holds."""
-    return msgspec.json.decode(line, type=Message)
+    message: Message = msgspec.json.decode(line, type=Message)
+    return message

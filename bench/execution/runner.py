@@ -1,6 +1,7 @@
 """One run inside the worker: strategy, workload, samples, metrics."""
 
 import os
+import time
 from collections.abc import Callable
 
 from tpuens.hardware.strategies import open_strategy
@@ -13,6 +14,8 @@ from ..scenarios.table import SCENARIOS
 from ..scenarios.workload import Phases, Workload
 from ..suites import Request
 from .messages import Described, Finished, Message, Progress
+
+TELL_SECONDS = 0.5
 
 
 def run_request(request: Request, *, phases: dict[str, float], send: Callable[[Message], None]) -> Finished:
@@ -68,17 +71,25 @@ def run_request(request: Request, *, phases: dict[str, float], send: Callable[[M
         series=tuple(series),
         metrics=metrics,
         memory=collect_memory(),
-        cautions=environment_cautions(environment, before=before, after=take_reading()),
+        warnings=environment_cautions(environment, before=before, after=take_reading()),
     )
 
 
 def _measure(probe: Probe, request: Request, send: Callable[[Message], None]) -> Series:
     timing = request.scenario.timing
+    told = 0.0
+
+    def tell(done: int, of: int) -> None:
+        nonlocal told  # a message costs the launcher time on the cores being measured
+        if time.monotonic() - told > TELL_SECONDS:
+            told = time.monotonic()
+            send(Progress(phase=f"measuring {probe.name}", done=done, of=of))
+
     return measure_probe(
         probe,
         warmup_steps=timing.warmup_steps,
         blocks=timing.blocks,
         block_seconds=timing.block_seconds,
         latency_seconds=timing.latency_seconds,
-        on_sample=lambda done, of: send(Progress(phase=f"measuring {probe.name}", done=done, of=of)),
+        on_sample=tell,
     )

@@ -79,8 +79,8 @@ def save_plan(folder: Path, plan: Plan) -> None:
     path = folder / PLAN_FILE
     if path.exists():
         raise ConfigurationError(
-            "Results of one call go to a folder of their own: choose another --results, or go on with the runs "
-            f"in this one by --resume. Received: results={str(folder)!r}, which holds {PLAN_FILE}"
+            "Results of one call go to a folder of their own: choose another --results, or go on with the "
+            f"runs in this one by --resume. Received: results={str(folder)!r}, which holds {PLAN_FILE}"
         )
     write_file(path, msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n", overwrite=False)
 
@@ -112,7 +112,8 @@ def find_interrupted(results: Path = Path("results")) -> Path:
     folders = sorted(path.parent for path in (results / "runs").glob(f"*/{PLAN_FILE}"))
     if not folders:
         raise ConfigurationError(
-            f"No earlier run to resume. Name its folder with --results. Received: {results / 'runs'}, without any"
+            "No earlier run to resume. Name its folder with --results. "
+            f"Received: {results / 'runs'}, without any"
         )
     return folders[-1]
 

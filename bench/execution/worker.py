@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from typing import BinaryIO
 
 import msgspec
@@ -42,9 +43,19 @@ def main() -> None:
         send(Refused(reason=str(error), skipped=True))
     except TpuensError as error:
         send(Refused(reason=str(error), skipped=False))
-    messages.flush()
-    # TensorFlow's threads can hang in their own shutdown; everything that matters has been said.
+    except BaseException as error:
+        traceback.print_exc()
+        send(Refused(reason=_explain(error), skipped=False))
+    sys.stderr.flush()
+    # TensorFlow's threads can hang in their own shutdown, and the one that waits for the launcher would
+    # make Python's fail; everything that matters has been said.
     os._exit(0)
+
+
+def _explain(error: BaseException) -> str:
+    if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's: named, so that it is not imported
+        return "The device ran out of memory: take a smaller batch, image or network. " + str(error)[:500]
+    return f"{type(error).__name__}: {error}"
 
 
 def _take_over_stdout() -> BinaryIO:

@@ -13,9 +13,11 @@ from typing import Literal
 
 from ..records.record import Parameter, Series
 
-MIN_LATENCY_STEPS, MAX_LATENCY_STEPS = 20, 1000
+MIN_LATENCY_STEPS, MAX_LATENCY_STEPS = 10, 1000
 MAX_BLOCK_STEPS = 100_000
 FENCE_SAMPLES = 20
+
+Sample = Literal["block", "step"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class Probe:
     step: Callable[[], float | None]
     fence: Callable[[], object]
     examples_per_step: int
-    sample: Literal["block", "step"] = "block"
+    sample: Sample = "block"
     parameters: dict[str, Parameter]
     min_steps: int = 1
 
@@ -100,7 +102,7 @@ def measure_probe(
 
 
 def measure_fence(fence: Callable[[], object], clocks: Clocks | None = None) -> tuple[float, ...]:
-    """Returns how long the fence itself takes when there is nothing to wait for: the instrument's own cost."""
+    """Returns how long the fence takes when there is nothing to wait for: the instrument's own cost."""
     clocks = clocks or Clocks()
     fence()
     seconds = []
@@ -112,13 +114,13 @@ def measure_fence(fence: Callable[[], object], clocks: Clocks | None = None) -> 
 
 
 @dataclass(frozen=True)
-class _Sample:
+class _Reading:
     seconds: float
     cpu: float
     blocked: float | None
 
 
-def _time_steps(probe: Probe, steps: int, clocks: Clocks) -> _Sample:
+def _time_steps(probe: Probe, steps: int, clocks: Clocks) -> _Reading:
     step, blocked = probe.step, None
     cpu, start = clocks.cpu(), clocks.wall()
     for _ in range(steps):
@@ -126,4 +128,4 @@ def _time_steps(probe: Probe, steps: int, clocks: Clocks) -> _Sample:
         if waited is not None:
             blocked = waited if blocked is None else blocked + waited
     probe.fence()
-    return _Sample(seconds=clocks.wall() - start, cpu=clocks.cpu() - cpu, blocked=blocked)
+    return _Reading(seconds=clocks.wall() - start, cpu=clocks.cpu() - cpu, blocked=blocked)

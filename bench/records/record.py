@@ -10,7 +10,8 @@ from typing import Any, Literal
 import msgspec
 
 # The history of the schema. Raise the version when a field changes its meaning, goes or is added without
-# a default, write the step from the version before into `bench.records.upgrade`, and keep a golden file.
+# a default, write the step from the version before into `bench.records.store.UPGRADES`, and keep a
+# golden file.
 #   1  2026-11  first version
 SCHEMA_VERSION = 1
 
@@ -148,7 +149,9 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     workload: WorkloadKey
     configuration: Configuration
     environment: Environment | None  # None: the worker died before it could say
-    phases: dict[str, float] = {}  # seconds: process_start, import, strategy, data, build, trace, first_step, …
+    phases: dict[
+        str, float
+    ] = {}  # seconds: process_start, import, strategy, data, build, trace, first_step, …
     fence_seconds: tuple[float, ...] = ()  # the fence with nothing to wait for: what the instrument costs
     series: tuple[Series, ...] = ()
     metrics: tuple[Metric, ...] = ()

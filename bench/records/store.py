@@ -106,13 +106,23 @@ def read_folder(folder: Path) -> list[RunRecord]:
     return sorted((read_record(path) for path in paths), key=_age)
 
 
-def latest_records(records: Iterable[RunRecord]) -> list[RunRecord]:
-    """Returns one record for each request, repeat and machine, oldest first.
+def latest_records(*folders: Iterable[RunRecord]) -> list[RunRecord]:
+    """Returns one record for each request, repeat and machine of each run folder.
 
-    The newest that is ok stands for its run, else the newest of all: so a run that was resumed counts
-    once. A worker that died before it could name its machine counts to the one machine that ran the same
-    request; where there is none or several, it stays on its own.
+    They stand in the order of the folders, within each oldest first. The newest that is ok stands for its
+    run, else the newest of all: so a run that was resumed counts once. Another folder is another run, even
+    of the same request on the same machine; a record that is met twice counts once. A worker that died
+    before it could name its machine counts to the one machine that ran the same request in its folder;
+    where there is none or several, it stays on its own.
+
+    Args:
+        folders: Of each run folder all its records, as `read_folder` gives them.
     """
+    latest = {record.id: record for records in folders for record in _latest_of_folder(records)}
+    return list(latest.values())
+
+
+def _latest_of_folder(records: Iterable[RunRecord]) -> list[RunRecord]:
     runs: dict[tuple[str, int], list[RunRecord]] = defaultdict(list)
     for record in records:
         runs[record.request_key, record.repeat].append(record)
@@ -196,4 +206,4 @@ def _file_name(record: RunRecord) -> str:
     words = (record.workload.scenario, record.workload.backbone, record.configuration.strategy)
     readable = "-".join(word for word in words if word)
     parts = (f"{readable}-{record.repeat}"[:120], record.id)
-    return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-.") for part in parts) + ".json"
+    return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part) for part in parts) + ".json"

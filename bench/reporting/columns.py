@@ -60,10 +60,17 @@ def scenario_text(row: Row) -> str:
 
 
 def terminal_note(row: Row, numbers: Mapping[str, int]) -> str:
-    """Returns what touches a row's result in a few characters: cautions by number, and waiting for input."""
+    """Returns what touches a row's result in a few characters: waiting for input, the rest by its number.
+
+    Args:
+        row: The row.
+        numbers: Of each caution by its code, and of each distinction of set-ups.
+    """
     words = [f"⚠{numbers[code]}" for code in dict.fromkeys(caution.code for caution in row.cautions)]
     if row.waiting_share is not None and waiting_verdict(row.waiting_share) != "fine":
         words.append(f"waits {row.waiting_share:.0%}")
+    if row.distinction:
+        words.append(f"#{numbers[row.distinction]}")
     return " ".join(words)
 
 
@@ -185,6 +192,11 @@ COLUMNS = (
     Column(header="p90 (ms)", text=_percentile(1), numeric=True),
     Column(header="p99 (ms)", text=_percentile(2), numeric=True),
     Column(header="waiting", text=_waiting, numeric=True),
+    Column(
+        header="fence (% of a step)",
+        text=lambda row: format_number(100 * row.fence_share, 2) if row.fence_share is not None else "",
+        numeric=True,
+    ),
     Column(header="top-1 accuracy (%)", text=_accuracy, numeric=True),
     Column(header="log loss", text=_number("log_loss"), numeric=True),
     Column(header="macro F1", text=_number("macro_f1"), numeric=True),
@@ -200,6 +212,7 @@ COLUMNS = (
     Column(header="runs", text=lambda row: str(row.runs), numeric=True),
     Column(header="status", text=lambda row: row.status if row.kind == "nothing" else ""),
     Column(header="reason", text=lambda row: row.reason or "", wraps=True),
+    Column(header="set-up", text=lambda row: row.distinction, wraps=True),
     Column(header="details", text=lambda row: details(row.workload, row.configuration), wraps=True),
     Column(header="cautions", text=_note, wraps=True),
 )
@@ -216,6 +229,7 @@ CSV_COLUMNS: dict[str, Callable[[Row], object]] = {
     "strategy": lambda row: row.configuration.strategy,
     "batch_size": lambda row: row.batch_size,
     "details": lambda row: details(row.workload, row.configuration),
+    "setup": lambda row: "; ".join(f"{name} {value}" for name, value in row.setup),
     "status": lambda row: row.status,
     "reason": lambda row: row.reason,
     "examples_per_second": lambda row: row.examples_per_second,
@@ -225,6 +239,7 @@ CSV_COLUMNS: dict[str, Callable[[Row], object]] = {
     "p50_step_ms": _csv_percentile(0),
     "p90_step_ms": _csv_percentile(1),
     "p99_step_ms": _csv_percentile(2),
+    "median_fence_ms": lambda row: _scaled(row.fence_seconds, 1e3),
     "waiting_percent": lambda row: _scaled(row.waiting_share, 100),
     "gflops_per_second": lambda row: _scaled(row.flops_per_second, 1e-9),
     "seconds_to_accuracy": lambda row: row.seconds_to_accuracy,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from ..analysis.labels import setup_facts
 from ..records.record import Environment, Parameter
 from .numbers import format_number, plain
 from .tables import Table
@@ -45,23 +46,16 @@ def _words(environment: Environment) -> dict[str, str]:
         "cores": f"{environment.physical_cores or '?'} physical, {environment.logical_cores} logical",
         "NUMA nodes": str(environment.numa_nodes or ""),
         "instruction sets": " ".join(environment.isa),
-        "cores that may be used": format_number(environment.usable_cores) if environment.usable_cores else "",
         "memory": _gibibytes(environment.memory_bytes),
         "memory that may be used": _gibibytes(environment.usable_memory_bytes),
         "operating system": environment.operating_system,
         "container or virtual machine": environment.container or "",
-        "frequency governor": environment.cpu_governor or "",
-        "driver": environment.driver or "",
     }
     for number, accelerator in enumerate(environment.accelerators):
         memory = f"{accelerator.memory_bytes / 2**30:.0f} GiB" if accelerator.memory_bytes else ""
         parts = [accelerator.model, memory, *_pairs(accelerator.details)]
         facts[f"{accelerator.kind.upper()} {number}"] = ", ".join(part for part in parts if part)
-    facts |= dict(environment.versions)
-    facts |= {f"variable {name}": value for name, value in environment.variables.items()}
-    if environment.git_commit:
-        facts["git commit"] = environment.git_commit + (" with changes" if environment.git_dirty else "")
-    facts["data set fingerprint"] = environment.dataset_fingerprint or ""
+    facts |= dict(setup_facts(environment))
     facts["seed"] = str(environment.seed) if environment.seed is not None else ""
     return facts
 

@@ -11,30 +11,33 @@ from .contents import HOW_TO_READ, Contents, collect_contents
 from .tables import csv_text, markdown_table, markdown_text
 
 
-def render_html(records: Sequence[RunRecord], reference: str | None = None) -> str:
+def render_html(records: Sequence[RunRecord], reference: str | None = None, superseded: int = 0) -> str:
     """Returns a report on the records as a page that loads nothing from anywhere.
 
     Args:
-        records: Of any machines and suites; at least one.
+        records: Of any machines and suites, at least one, as `latest_records` gives them.
         reference: The machine that the others are compared with; by default that of the first record.
+        superseded: How many records of earlier attempts were left out.
 
     Raises:
         ConfigurationError: No record is of the reference machine.
     """
-    return _render_html(collect_contents(records, reference))
+    return _render_html(collect_contents(records, reference, superseded))
 
 
-def write_report(folder: Path, records: Sequence[RunRecord], reference: str | None = None) -> Path:
+def write_report(
+    folder: Path, records: Sequence[RunRecord], reference: str | None = None, superseded: int = 0
+) -> Path:
     """Writes report.html, report.md and report.csv into a folder and returns the path of the first.
 
     A report that is there already is replaced. The CSV has every run by itself; in the others repeats are
-    pooled.
+    pooled. The arguments are those of `render_html`.
 
     Raises:
         ConfigurationError: No record is of the reference machine.
         RunError: The disk is full or the folder cannot be written.
     """
-    contents = collect_contents(records, reference)
+    contents = collect_contents(records, reference, superseded)
     pages = {
         "report.csv": csv_text(contents.rows),
         "report.md": _render_markdown(contents),

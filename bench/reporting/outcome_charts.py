@@ -100,7 +100,10 @@ def _gain(seed: SeedAccuracy) -> str:
 
 def _phase_labels(runs: Sequence[RunPhases]) -> tuple[list[str], str]:
     """Returns the shortest labels that tell the runs apart: without batch and details, where they can."""
-    brief = [[run.workload.scenario, workload_name(run.workload), run.machine] for run in runs]
+    brief = [
+        [run.workload.scenario, workload_name(run.workload), run.machine, *filter(None, [run.distinction])]
+        for run in runs
+    ]
     strategies = [run.configuration.strategy for run in runs]
     sizes = [run.configuration.global_batch_size for run in runs]
     batches = [f"batch {size}" if size else "" for size in sizes]

@@ -111,7 +111,7 @@ def draw_matrix_products(rows: Sequence[Row], name: str) -> Chart:
     for row in rows:
         parameters = dict(row.parameters)
         device = str(parameters.get("device", row.configuration.strategy))
-        words = [device, *label_words(row.workload, row.configuration)[1:]]
+        words = [device, *label_words(row.workload, row.configuration, [row.distinction])[1:]]
         key = tuple([*words, row.machine] if several else words)
         lines.setdefault(key, {})[int(parameters["n"])] = (row.result or 0) / 1e9
     shown = list(lines.items())[:LINE_LIMIT]
@@ -147,7 +147,7 @@ def draw_matrix_products(rows: Sequence[Row], name: str) -> Chart:
 
 def _words(row: Row, *, with_machine: bool) -> list[str]:
     own_batch = dict(row.parameters).get("batch_size")
-    series = (row.reading, f"batch {own_batch}" if own_batch else None)
+    series = (row.reading, row.distinction, f"batch {own_batch}" if own_batch else None)
     words = label_words(row.workload, row.configuration, series)
     return [*words, row.machine] if with_machine else words
 

@@ -11,6 +11,7 @@ from ..analysis.labels import workload_name
 from ..analysis.pooling import pool
 from ..analysis.summary import Kind, Row
 from .columns import COLUMNS, CSV_COLUMNS, TERMINAL_COLUMNS, Column, scenario_text, terminal_note
+from .conclusions import compare_devices
 from .numbers import plain
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ _TITLES: dict[Kind, tuple[str, str]] = {
         "All examples over all time, timed over blocks of steps with one wait for the device a block. "
         "“compute” feeds one synthetic batch that is on the device already, “input” runs the input pipeline "
         "alone, “both” trains on what the pipeline delivers; “waiting” is the share of that time in which "
-        "the loop waited for input (under 5 % fine, over 20 % input-bound).",
+        "the loop waited for input (under 5 % fine, over 20 % input-bound). “fence” is what a wait for the "
+        "device costs by itself, with nothing to wait for; it is in each figure once a block of steps.",
     ),
     "latency": (
         "Latency",
         "Single steps, each timed until the device had finished it. Percentiles stand with the 95 % interval "
-        "that the order of the samples gives; where none exists there are too few samples.",
+        "that the order of the samples gives; where none exists there are too few samples. “fence” is what "
+        "a wait for the device costs by itself, with nothing to wait for; it is in every step.",
     ),
     "kernel": (
         "Matrix products",
@@ -39,14 +42,15 @@ _TITLES: dict[Kind, tuple[str, str]] = {
     ),
     "time-to-accuracy": (
         "Time to accuracy",
-        "Seconds of training until the validation accuracy first reached the target.",
+        "Seconds from the start of the first epoch until the validation accuracy first reached the target: "
+        "tracing, the first step and the validation after each epoch are within.",
     ),
     "accuracy": (
         "Accuracy of ensembles",
         "On the test split; medians over seeds, and for the members over all members of all seeds. ± is the "
         "median absolute deviation relative to the median.",
     ),
-    "nothing": ("Without a result", "Runs that failed or were skipped, and why."),
+    "nothing": ("Without a result", "Runs that failed, were skipped or recorded nothing, and why."),
 }
 
 
@@ -58,6 +62,7 @@ class Table:
         name: Unique in a report, for links to it.
         numeric: For each column whether it is set flush right.
         wraps: For each column whether it holds sentences.
+        conclusions: Sentences that its rows answer a question with.
         left_out: How many rows are not shown.
     """
 
@@ -68,6 +73,7 @@ class Table:
     numeric: tuple[bool, ...]
     wraps: tuple[bool, ...]
     rows: tuple[tuple[str, ...], ...]
+    conclusions: tuple[str, ...] = ()
     left_out: int = 0
 
 
@@ -92,6 +98,7 @@ def build_tables(rows: Sequence[Row]) -> list[Table]:
                     rows=tuple(
                         tuple(plain(column.text(row)) for column in columns) for row in of_kind[:ROW_LIMIT]
                     ),
+                    conclusions=tuple(map(plain, compare_devices(of_kind))),
                     left_out=max(0, len(of_kind) - ROW_LIMIT),
                 )
             )
@@ -101,6 +108,8 @@ def build_tables(rows: Sequence[Row]) -> list[Table]:
 def markdown_table(table: Table) -> str:
     """Returns a table in Markdown, under a heading of the second level."""
     lines = [f"## {table.title}", "", markdown_text(table.explanation), ""]
+    for sentence in table.conclusions:
+        lines += [f"**{markdown_text(sentence)}**", ""]
     lines.append(_markdown_row(table.headers))
     lines.append(_markdown_row("---:" if numeric else "---" for numeric in table.numeric))
     lines.extend(_markdown_row(map(markdown_text, row)) for row in table.rows)
@@ -130,8 +139,9 @@ def csv_text(rows: Iterable[Row]) -> str:
 def terminal_table(rows: Sequence[Row]) -> "rich.console.RenderableType":
     """Returns one table a machine with the few columns that fit a terminal; the report has the others.
 
-    Repeats are pooled. A column in which all rows agree becomes a sentence below, and so does each kind of
-    caution, by the number that stands in the note, and each run without a result.
+    Repeats are pooled. A column in which all rows agree becomes a sentence below, and so does what matrix
+    products say of CPU and accelerator, each kind of caution and each set-up that differs, by the number
+    that stands in the note, and each run without a result.
     """
     return _TerminalTable(rows)
 
@@ -149,11 +159,14 @@ class _TerminalTable:
         from rich.text import Text
 
         cautions = {caution.code: caution for row in self._results for caution in row.cautions}
-        numbers = {code: number for number, code in enumerate(cautions, start=1)}
+        setups = dict.fromkeys(row.distinction for row in self._results if row.distinction)
+        numbers = {code: number for codes in (cautions, setups) for number, code in enumerate(codes, start=1)}
         for machine in dict.fromkeys(row.machine for row in self._results):
             rows = [row for row in self._results if row.machine == machine]
             yield _machine_table(rows, numbers, machine, options.max_width)
-        sentences = [f"⚠{number} {code}: {cautions[code].message}" for code, number in numbers.items()]
+        sentences = compare_devices(self._results)
+        sentences += [f"⚠{numbers[code]} {code}: {caution.message}" for code, caution in cautions.items()]
+        sentences += [f"#{numbers[distinction]} {distinction}" for distinction in setups]
         sentences += [_sentence(row) for row in self._others]
         for sentence in sentences:
             yield Text(plain(sentence))

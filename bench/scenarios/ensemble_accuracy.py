@@ -5,10 +5,9 @@ from typing import Any
 
 import keras
 
-from tpuens.data.examples import Examples
 from tpuens.ensembling.combine import combine_predictions
 from tpuens.evaluation.metrics import score_predictions
-from tpuens.evaluation.predictions import Predictions
+from tpuens.evaluation.predictions import Predictions, label_predictions
 
 from ..records.record import Metric, Parameter, WorkloadKey
 from ..suites import Request
@@ -23,26 +22,22 @@ from .workload import (
     describe_dataset,
     load_parts,
     make_pipeline,
+    read_options,
     resolve_batch,
     resolve_image_shape,
 )
 
 DEFAULT_BATCH_SIZE = 64
-DEFAULT_MEMBERS, DEFAULT_SEEDS, DEFAULT_EPOCHS = 3, 1, 3
 
 
 def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     """Returns the trainings to run; all of it is their evaluation.
 
-    Options: ``members`` and ``seeds`` (how many), ``epochs``, and ``backbones`` (names separated by
-    commas, taken in turn by the members; the scenario's own backbone when not given).
+    Members differ in their seeds, and in their backbones where several are named in the options.
     """
-    options = request.scenario.options
-    count = int(options.get("members", DEFAULT_MEMBERS))
-    seeds = int(options.get("seeds", DEFAULT_SEEDS))
-    epochs = int(options.get("epochs", DEFAULT_EPOCHS))
-    backbone = request.scenario.backbone or "cifar_cnn"
-    backbones = str(options.get("backbones", backbone)).split(",")
+    options = read_options(request)
+    count, seeds, epochs = (int(options[name]) for name in ("members", "seeds", "epochs"))
+    backbones = (options["backbones"] or request.scenario.backbone or "cifar_cnn").split(",")
     batch = resolve_batch(request, strategy, DEFAULT_BATCH_SIZE)
     train_part, test_part = load_parts(request, phases)
     pipelines = [make_pipeline(request, part, cache=True) for part in (train_part, test_part)]
@@ -63,7 +58,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             for epoch in range(first, first + epochs):
                 trainer.train_epoch(pipelines[0], epoch)
         with phases("evaluation"):
-            return _make_predictions(test_part, trainer.predict(pipelines[1]), f"member {member}")
+            return label_predictions(test_part, trainer.predict(pipelines[1]), f"member {member}")
 
     def evaluate(on_progress: Callable[[int, int], None]) -> list[Metric]:
         metrics: list[Metric] = []
@@ -93,16 +88,6 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         ),
         evaluate=evaluate,
         dataset_fingerprint=train_part.fingerprint(),
-    )
-
-
-def _make_predictions(examples: Examples, probabilities: Any, source: str) -> Predictions:
-    return Predictions(
-        ids=examples.ids,
-        probabilities=probabilities,
-        labels=examples.labels,
-        class_names=examples.class_names,
-        source=source,
     )
 
 

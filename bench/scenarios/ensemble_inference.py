@@ -3,9 +3,10 @@
 from typing import Any
 
 from tpuens.ensembling.joint import fuse_classifiers
-from tpuens.hardware.batches import resolve_batch_size
+from tpuens.hardware.batches import BatchSize, resolve_batch_size
 from tpuens.training.step import PredictStep
 
+from ..measuring.timing import Sample
 from ..records.record import WorkloadKey
 from ..suites import Request
 from .workload import (
@@ -16,17 +17,17 @@ from .workload import (
     describe_configuration,
     make_predict_probe,
     make_synthetic_images,
+    read_options,
     resolve_batch,
     resolve_image_shape,
 )
 
 DEFAULT_BATCH_SIZE = 64
-DEFAULT_MEMBERS = 3
 
 
 def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     """Returns four probes: sequential and fused, at one image a replica and at the large batch."""
-    count = int(request.scenario.options.get("members", DEFAULT_MEMBERS))
+    count = int(read_options(request)["members"])
     large = resolve_batch(request, strategy, DEFAULT_BATCH_SIZE)
     single = resolve_batch_size(strategy.num_replicas_in_sync, per_replica_batch_size=1)
     with phases("build"), strategy.scope():
@@ -37,7 +38,8 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             "fused": [PredictStep(model=fuse_classifiers(models), strategy=strategy, jit_compile=jit)],
         }
     probes = []
-    for batch, sample in ((single, "step"), (large, "block")):
+    shapes: tuple[tuple[BatchSize, Sample], ...] = ((single, "step"), (large, "block"))
+    for batch, sample in shapes:
         with phases("data"):
             images = make_synthetic_images(request, strategy, batch)
         for arm, members in arms.items():

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from tpuens.hardware.batches import resolve_batch_size
+from tpuens.hardware.batches import BatchSize, resolve_batch_size
 from tpuens.training.step import PredictStep
 
+from ..measuring.timing import Sample
 from ..records.record import WorkloadKey
 from ..suites import Request
 from .workload import (
@@ -33,7 +34,8 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             jit_compile=request.scenario.jit,
         )
     probes = []
-    for batch, sample in ((single, "step"), (large, "block")):
+    shapes: tuple[tuple[BatchSize, Sample], ...] = ((single, "step"), (large, "block"))
+    for batch, sample in shapes:
         with phases("data"):
             images = make_synthetic_images(request, strategy, batch)
         with phases("first_step"):

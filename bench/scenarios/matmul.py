@@ -14,7 +14,7 @@ from tpuens.hardware.host import collect_host
 from ..measuring.timing import Probe
 from ..records.record import WorkloadKey
 from ..suites import Request
-from .workload import Phases, Workload, describe_configuration
+from .workload import Phases, Workload, describe_configuration, read_options
 
 SIZES = (3, 10, 30, 100, 300, 1000, 2000, 4000, 8000, 16000, 32000)
 # The time a single product may take; larger ones would only say the same about a slow device.
@@ -25,7 +25,7 @@ BYTES = 4
 
 def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     """Returns a probe a size and device: the CPU, and the accelerator if the strategy has one."""
-    largest = int(request.scenario.options.get("largest", SIZES[-1]))
+    largest = int(read_options(request)["largest"])
     devices = {"cpu": "/cpu:0"}
     for device in strategy.extended.worker_devices[:1]:
         kind = tf.DeviceSpec.from_string(device).device_type.lower()
@@ -44,7 +44,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
 
 def _make_probes(kind: str, device: str, product: Any, largest: int) -> list[Probe]:
     probes: list[Probe] = []
-    memory = collect_host().memory_bytes * MEMORY_SHARE
+    memory = collect_host().usable_memory_bytes * MEMORY_SHARE
     for size in SIZES:
         if size > largest or 3 * BYTES * size * size > memory:
             break

@@ -1,7 +1,7 @@
 """The scenarios by name. A new one is a row here and the module that the row names."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from tpuens.registry import Row, Table
@@ -13,9 +13,13 @@ class ScenarioRow(Row):
 
     Attributes:
         runs_on: "every" strategy, each "single" device (no mirrors), or the "host" once.
+        options: What only this scenario has, with the values it takes when not told otherwise.
+        ignores: Settings of `Scenario` that mean nothing here; the command line leaves them as they are.
     """
 
     runs_on: Literal["every", "single", "host"] = "every"
+    options: Mapping[str, str | int | float] = field(default_factory=dict)
+    ignores: tuple[str, ...] = ()
 
     def choose_strategies(self, names: Sequence[str]) -> list[str]:
         """Returns those of the strategies under which the scenario says something of its own."""
@@ -34,6 +38,7 @@ SCENARIOS = Table(
             factory="bench.scenarios.input_pipeline:prepare",
             summary="read, decode, resize and batch large JPEG photographs, with nothing to feed",
             runs_on="host",
+            ignores=("backbone", "dtype_policy", "jit"),
         ),
         ScenarioRow(
             name="train-step",
@@ -44,18 +49,22 @@ SCENARIOS = Table(
             name="train-epoch",
             factory="bench.scenarios.train_epoch:prepare",
             summary="pipeline and training step together, and each alone, with the wait for input measured",
+            options={"examples": 0},  # the first so many only; 0: all of them
         ),
         ScenarioRow(
             name="time-to-accuracy",
             factory="bench.scenarios.time_to_accuracy:prepare",
             summary="train until the validation accuracy reaches a target",
             runs_on="single",
+            options={"target_accuracy": 0.95, "epochs": 30},
         ),
         ScenarioRow(
             name="matmul",
             factory="bench.scenarios.matmul:prepare",
-            summary="square matrix products from 3 rows to the largest that fits: from where is a GPU faster?",
+            summary="square matrix products from 3 rows to the largest that fits: where is a GPU faster?",
             runs_on="single",
+            options={"largest": 32_000},
+            ignores=("backbone", "image_size", "batch_size", "dtype_policy", "dataset", "data_dir"),
         ),
         ScenarioRow(
             name="inference",
@@ -68,12 +77,15 @@ SCENARIOS = Table(
             factory="bench.scenarios.ensemble_accuracy:prepare",
             summary="train members, predict, combine: accuracy of each and of the ensemble",
             runs_on="single",
+            # backbones: names separated by commas, taken in turn by the members; "" for the scenario's own
+            options={"members": 3, "seeds": 1, "epochs": 3, "backbones": ""},
         ),
         ScenarioRow(
             name="ensemble-inference",
             factory="bench.scenarios.ensemble_inference:prepare",
             summary="an ensemble's members one after another, and fused into one graph",
             runs_on="single",
+            options={"members": 3},
         ),
     ),
 )

@@ -20,21 +20,19 @@ from .workload import (
     describe_dataset,
     load_parts,
     make_pipeline,
+    read_options,
     resolve_batch,
     resolve_image_shape,
 )
 
 DEFAULT_BATCH_SIZE = 64
-DEFAULT_TARGET = 0.95
-DEFAULT_EPOCHS = 30
 VALIDATION_FRACTION = 0.2
 
 
 def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     """Returns the training to run; all of it is its evaluation."""
-    options = request.scenario.options
-    target = float(options.get("target_accuracy", DEFAULT_TARGET))
-    epochs = int(options.get("epochs", DEFAULT_EPOCHS))
+    options = read_options(request)
+    target, epochs = float(options["target_accuracy"]), int(options["epochs"])
     batch = resolve_batch(request, strategy, DEFAULT_BATCH_SIZE)
     examples, _ = load_parts(request, phases)
     train_part, validation_part = split_holdout(examples, fraction=VALIDATION_FRACTION, seed=0)
@@ -53,7 +51,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
                 phases.seconds["first_step"] = report.first_step_seconds
                 phases.seconds["training"] -= report.first_step_seconds
             with phases("evaluation"):
-                scores = compute_scores(validation_part.labels, trainer.predict(validation))
+                scores = compute_scores(validation_part.known_labels, trainer.predict(validation))
             elapsed = time.perf_counter() - start
             where: dict[str, str | int | float | bool] = {"epoch": epoch + 1, "split": "validation"}
             metrics += [

@@ -27,6 +27,7 @@ from .workload import (
     load_parts,
     make_pipeline,
     make_synthetic_batch,
+    read_options,
     resolve_batch,
     resolve_image_shape,
     start_step,
@@ -40,6 +41,8 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     """Returns three probes: compute alone, input alone, and both with the wait for input."""
     batch = resolve_batch(request, strategy, DEFAULT_BATCH_SIZE)
     examples, _ = load_parts(request, phases)
+    limit = int(read_options(request)["examples"]) or len(examples)
+    examples = examples.subset(range(min(limit, len(examples))))
     num_classes = len(examples.class_names)
     trainer = build_trainer(request, strategy, phases, batch=batch, num_classes=num_classes)
     synthetic = make_synthetic_batch(request, strategy, batch, num_classes)
@@ -68,7 +71,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             dataset=describe_dataset(request),
             num_classes=num_classes,
             loss=LOSS,
-            options={"cache": "memory"},
+            options={"cache": "memory", "examples": len(examples)},
         ),
         configuration=describe_configuration(
             request, strategy, batch, optimizer=OPTIMIZER, num_parallel_calls=count_parallel_calls()
@@ -76,7 +79,9 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         probes=(
             probe("compute", compute, 1),
             probe("input", make_feed_step(open_epochs(trainer, pipeline, steps)), EPOCHS * steps),
-            probe("both", make_feed_step(open_epochs(trainer, pipeline, steps), trainer.step), EPOCHS * steps),
+            probe(
+                "both", make_feed_step(open_epochs(trainer, pipeline, steps), trainer.step), EPOCHS * steps
+            ),
         ),
         fence=trainer.step.fence,
         dataset_fingerprint=examples.fingerprint(),
@@ -91,7 +96,9 @@ def open_epochs(trainer: Trainer, pipeline: Pipeline, steps: int) -> Iterator[An
             yield next(batches)
 
 
-def make_feed_step(batches: Iterator[Any], consume: Callable[[Any], None] | None = None) -> Callable[[], float]:
+def make_feed_step(
+    batches: Iterator[Any], consume: Callable[[Any], None] | None = None
+) -> Callable[[], float]:
     """Returns a step that takes a batch, gives it to `consume`, and returns the seconds it waited for it."""
 
     def step() -> float:

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,15 +14,17 @@ from tpuens.data.datasets import DATASETS, load_examples
 from tpuens.data.examples import Examples
 from tpuens.data.pipeline import Pipeline, PipelineConfig
 from tpuens.hardware.batches import BatchSize, resolve_batch_size
+from tpuens.hardware.host import collect_host
 from tpuens.models.backbones import BACKBONES
 from tpuens.models.classifier import build_classifier
 from tpuens.training.loop import Trainer
 from tpuens.training.optimizers import make_optimizer
 from tpuens.training.step import PredictStep, share_among_replicas
 
-from ..measuring.timing import Probe
+from ..measuring.timing import Probe, Sample
 from ..records.record import Configuration, Metric, Parameter, WorkloadKey
 from ..suites import Request
+from .table import SCENARIOS
 
 OPTIMIZER = "adam"
 LOSS = "sparse_categorical_crossentropy"
@@ -71,6 +73,11 @@ class Phases:
             self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - start
 
 
+def read_options(request: Request) -> dict[str, Any]:
+    """Returns the scenario's options: those of the request over its row's own values."""
+    return {**SCENARIOS[request.scenario.name].options, **request.scenario.options}
+
+
 def resolve_batch(request: Request, strategy: Any, default: int) -> BatchSize:
     """Returns the batch of the request; it grows with the replicas."""
     size = request.scenario.batch_size or default
@@ -83,14 +90,16 @@ def resolve_image_shape(request: Request) -> tuple[int, int, int]:
     return size, size, 3
 
 
-def describe_configuration(request: Request, strategy: Any, batch: BatchSize | None, **more: Any) -> Configuration:
+def describe_configuration(
+    request: Request, strategy: Any, batch: BatchSize | None, **more: Any
+) -> Configuration:
     """Returns the configuration of a run as it was resolved."""
     variables = os.environ
     return Configuration(
-        strategy=request.strategy,
+        strategy=request.public_strategy,
         num_replicas=strategy.num_replicas_in_sync,
-        per_replica_batch_size=batch and batch.per_replica,
-        global_batch_size=batch and batch.global_,
+        per_replica_batch_size=None if batch is None else batch.per_replica,
+        global_batch_size=None if batch is None else batch.global_,
         dtype_policy=request.scenario.dtype_policy,
         float32_arithmetic=_float32_arithmetic(strategy),
         jit_compile=request.scenario.jit or _is_tpu(strategy),
@@ -161,7 +170,7 @@ def make_pipeline(request: Request, examples: Examples, *, cache: bool) -> Pipel
 
 def count_parallel_calls() -> int:
     """Returns the cores that this process may use: one call of the pipeline's map on each."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(collect_host().cpu.usable_cores))
 
 
 def make_synthetic_batch(request: Request, strategy: Any, batch: BatchSize, num_classes: int) -> Any:
@@ -183,7 +192,7 @@ def make_predict_probe(
     images: Any,
     *,
     examples_per_step: int,
-    sample: Literal["block", "step"],
+    sample: Sample,
     parameters: dict[str, Parameter],
 ) -> Probe:
     """Returns a probe that runs every member on the images, one after another.
@@ -238,7 +247,7 @@ def _float32_arithmetic(strategy: Any) -> str:
     if _is_tpu(strategy):
         return "bfloat16"
     if any("GPU" in device for device in strategy.extended.worker_devices):
-        details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+        details = tf.config.experimental.get_device_details(tf.config.get_visible_devices("GPU")[0])
         ampere = details.get("compute_capability", (0, 0)) >= (8, 0)
         if ampere and tf.config.experimental.tensor_float_32_execution_enabled():
             return "tf32"

@@ -48,7 +48,8 @@ def test_a_step_does_what_the_gradients_of_the_mean_loss_say(jit_compile: bool) 
         loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True))
     weights = step.model.trainable_variables
     expected = [
-        w.numpy() - 0.1 * g.numpy() for w, g in zip(weights, tape.gradient(loss, [w.value for w in weights]), strict=True)
+        w.numpy() - 0.1 * g.numpy()
+        for w, g in zip(weights, tape.gradient(loss, [w.value for w in weights]), strict=True)
     ]
     step((images, labels))
     for weight, value in zip(weights, expected, strict=True):

@@ -2,15 +2,18 @@
 
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 
-def call(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def call(code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -54,7 +57,9 @@ def test_what_cannot_be_opened_says_why() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("{", "must look like"),
+        ("{", "no JSON"),
+        ('{"cluster": {"worker": ["secret:1"]}}', "without 'task'"),
+        ('{"cluster": {"worker": "secret:1"}, "task": {"type": "worker", "index": 0}}', "no list of workers"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 3}}', "names 1 workers"),
     ],
 )
@@ -67,7 +72,105 @@ try:
 except DeviceError as error:
     print(error)
 """
-    assert message in call(code, TF_CONFIG=config).stdout
+    answer = call(code, TF_CONFIG=config).stdout
+    assert message in answer
+    assert "secret" not in answer
+
+
+def test_a_slurm_task_finds_its_own_address_among_nodes_that_slurm_does_not_sort() -> None:
+    code = """
+import tensorflow as tf
+from tpuens.hardware.clusters import make_slurm_resolver
+resolver = make_slurm_resolver(tf.distribute.cluster_resolver)
+print(resolver.cluster_spec().as_dict()["worker"], resolver.task_id, resolver.num_accelerators())
+"""
+    answer = call(
+        code,
+        SLURM_PROCID="1",
+        SLURM_LOCALID="1",
+        SLURM_JOB_ID="20007",
+        SLURMD_NODENAME="n2",
+        SLURM_STEP_NUM_TASKS="4",
+        SLURM_STEP_NODELIST="n[2,10]",
+        SLURM_STEP_TASKS_PER_NODE="2(x2)",
+    )
+    addresses = "['n10:10007', 'n10:10008', 'n2:10007', 'n2:10008']"
+    assert answer.stdout.strip() == f"{addresses} 3 {{'GPU': 0}}", answer.stderr
+
+
+def test_a_slurm_step_of_one_task_trains_on_the_cpu() -> None:
+    code = """
+from tpuens.hardware.strategies import is_chief, open_strategy
+strategy = open_strategy("multi-worker")
+print(strategy.num_replicas_in_sync, strategy.extended.worker_devices, is_chief(strategy))
+"""
+    with socket.socket() as one:
+        while True:  # a free port of those that the job's number gives
+            job = random.randrange(20_000)
+            try:
+                one.bind(("localhost", 10_000 + job))
+            except OSError:
+                continue
+            break
+    answer = call(
+        code,
+        SLURM_PROCID="0",
+        SLURM_LOCALID="0",
+        SLURM_JOB_ID=str(job),
+        SLURMD_NODENAME="localhost",
+        SLURM_STEP_NUM_TASKS="1",
+        SLURM_STEP_NODELIST="localhost",
+        SLURM_STEP_TASKS_PER_NODE="1",
+    )
+    assert answer.stdout.startswith("1 ('/job:worker/replica:0/task:0/device:CPU:0',) True"), answer.stderr
+
+
+KUBERNETES = """
+import sys
+from types import SimpleNamespace as Named
+import tensorflow as tf
+from tpuens.errors import DeviceError
+from tpuens.hardware.clusters import make_kubernetes_resolver
+
+def answer(*hosts):
+    def list_pods(label_selector):  # the last one first, as the API may list them
+        assert label_selector == "job-name=digits"
+        return Named(items=[
+            Named(metadata=Named(name=f"digits-{index}-x"), status=Named(phase="Running", host_ip=host))
+            for index, host in reversed(list(enumerate(hosts)))])
+
+    sys.modules["kubernetes"] = hosts and Named(
+        client=Named(CoreV1Api=lambda: Named(list_pod_for_all_namespaces=list_pods)),
+        config=Named(load_incluster_config=lambda: None)) or None
+    try:
+        resolver = make_kubernetes_resolver(tf.distribute.cluster_resolver)
+        print(resolver.cluster_spec().as_dict()["worker"], resolver.task_id, resolver.num_accelerators())
+    except DeviceError as error:
+        print(error)
+
+answer()
+answer("a", "b")
+answer("a", "a")
+answer(*"abcdefghijk")
+"""
+
+
+def test_a_kubernetes_pod_finds_its_address_or_says_why_it_cannot() -> None:
+    answer = call(KUBERNETES, JOB_COMPLETION_INDEX="1", TPUENS_KUBERNETES_JOB="digits")
+    without_client, two_nodes, one_node, too_many = answer.stdout.strip().splitlines()
+    assert "pip install kubernetes" in without_client
+    assert two_nodes == "['a:8470', 'b:8470'] 1 {'GPU': 0}"
+    assert "2 pods of the job 'digits' on 1 nodes" in one_node
+    assert "11 pods" in too_many
+
+
+def test_vfio_devices_alone_are_no_tpu(tmp_path: Path) -> None:
+    vfio = tmp_path / "dev" / "vfio" / "7"
+    vfio.parent.mkdir(parents=True)
+    vfio.touch()
+    code = "import sys; from pathlib import Path; from tpuens.hardware.strategies import tpu_reason\n"
+    answer = call(code + "print(tpu_reason(Path(sys.argv[1])))", str(tmp_path))
+    assert "no TPU VM" in answer.stdout, answer.stderr
 
 
 def test_mirrored_over_logical_cpus_has_a_replica_each_and_opening_late_is_refused() -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +12,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tpuens.evaluation.predictions import load_predictions
 
 START = [sys.executable, "-c", "from tpuens.cli import main; main()"]
-SMALL = ["--data", "digits", "--image-size", "8", "--colour", "grey", "--strategy", "cpu", "--learning-rate", "0.003"]
+SMALL = [
+    "--data",
+    "digits",
+    "--image-size",
+    "8",
+    "--colour",
+    "grey",
+    "--strategy",
+    "cpu",
+    "--learning-rate",
+    "0.003",
+]
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -24,7 +37,13 @@ def environment(**variables: str) -> dict[str, str]:
 
 def call(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*START, *arguments], capture_output=True, text=True, check=False, cwd=cwd, env=environment(), timeout=200
+        [*START, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=environment(),
+        timeout=200,
     )
 
 
@@ -55,6 +74,8 @@ def test_a_run_leaves_everything_behind_that_explains_it(runs: Path) -> None:
     assert metrics["test"]["top_1_accuracy"] > 0.5
     assert (run / "model.keras").exists()
     assert len(load_predictions(run / "predictions" / "test.npz")) == 360
+    assert split["skipped"] == []
+    assert not list(run.glob("*part*"))
 
 
 def test_predicting_again_gives_what_training_left(runs: Path) -> None:
@@ -67,7 +88,9 @@ def test_predicting_again_gives_what_training_left(runs: Path) -> None:
 
 
 def test_runs_combine_into_an_ensemble(runs: Path) -> None:
-    answer = call("ensemble", "run0", "run1", "--weights", "0.4,0.6", "--output", "both.npz", "--json", cwd=runs)
+    answer = call(
+        "ensemble", "run0", "run1", "--weights", "0.4,0.6", "--output", "both.npz", "--json", cwd=runs
+    )
     assert answer.returncode == 0, answer.stderr
     assert list(json.loads(answer.stdout)) == ["1: run0", "2: run1", "ensemble"]
     assert len(load_predictions(runs / "both.npz")) == 360
@@ -94,7 +117,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights_as_one_that_was_not(runs
     whole = call("train", *SMALL, "--epochs", "2", "--batch-size", "4", "--output", "whole", cwd=runs)
     assert whole.returncode == 0, whole.stderr
     one, other = (load_predictions(runs / run / "predictions" / "test.npz") for run in ("stopped", "whole"))
-    # Dropout draws from a stateful generator, so the two agree as two seeds do in all but the order of images.
+    # Dropout draws from a stateful generator, so the two agree as two seeds do.
     assert (one.probabilities.argmax(1) == other.probabilities.argmax(1)).mean() > 0.85
     with (runs / "stopped" / "history.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
@@ -116,6 +139,56 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(runs: Path) -> None:
     assert "epoch 1:" not in answer.stderr
 
 
+def test_a_broken_checkpoint_gives_way_to_the_one_before_and_none_is_taken_for_a_start(
+    runs: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(runs / "run0", tmp_path / "broken")
+    (broken / "checkpoints" / "ckpt-2.index").write_bytes(b"broken")
+    answer = call("train", "--resume", "broken", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert "ckpt-2 cannot be read" in answer.stderr.replace("\n", "")
+    assert "epoch 2:" in answer.stderr
+    assert "epoch 1:" not in answer.stderr
+
+    for path in (broken / "checkpoints").glob("ckpt-*.index"):
+        path.write_bytes(b"broken")
+    answer = call("train", "--resume", "broken", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "No checkpoint in broken/checkpoints can be restored" in answer.stderr
+
+
+def test_corrupt_images_that_were_left_out_stand_in_the_split_and_may_not_change(
+    tmp_path: Path,
+) -> None:
+    for split, count in (("train", 8), ("test", 4)):
+        for label in "ab":
+            folder = tmp_path / "images" / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (8, 8), (number * 20, 90 * (label == "a"), 0)).save(folder / f"{number}.png")
+    (tmp_path / "images" / "train" / "a" / "0.png").write_bytes(b"no image")
+    arguments = ["train", "--data", "image_folder", "--data-dir", "images", "--on-corrupt", "skip"]
+    options = ["--strategy", "cpu", "--image-size", "8", "--epochs", "1", "--batch-size", "2"]
+    answer = call(*arguments, *options, "--output", "run", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert "left out 1 corrupt images" in answer.stderr
+    (left_out,) = json.loads((tmp_path / "run" / "split.json").read_text())["skipped"]
+    assert "a/0" in left_out
+
+    shutil.copy(tmp_path / "images" / "train" / "b" / "1.png", tmp_path / "images" / "train" / "b" / "9.png")
+    answer = call("train", "--resume", "run", "--epochs", "2", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "start a new run" in answer.stderr
+    assert "1 new examples" in answer.stderr
+
+
+def test_a_run_that_diverges_says_so_and_ends_with_exit_code_1(tmp_path: Path) -> None:
+    answer = call("train", *SMALL[:-1], "1e30", "--epochs", "2", "--output", "x", cwd=tmp_path)
+    assert answer.returncode == 1, answer.stderr
+    assert "training diverged" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
 def test_a_folder_that_holds_a_run_is_not_overwritten(runs: Path) -> None:
     answer = call("train", *SMALL, "--output", "run0", cwd=runs)
     assert answer.returncode == 2
@@ -129,6 +202,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(runs: Path) -> None:
         (["train"], "--data"),
         (["train", "--data", "digits", "--backbone", "resnet"], "resnet50"),
         (["train", *SMALL, "--batch-size", "5000", "--output", "x"], "choose a smaller batch"),
+        (["train", *SMALL, "--batch-size", "0", "--output", "x"], "at least one example"),
         (["train", *SMALL, "--epochs", "0", "--output", "x"], "at least one epoch"),
         (["train", *SMALL, "--learning-rate", "0", "--output", "x"], "above 0"),
         (["predict", "nowhere"], "config.json"),

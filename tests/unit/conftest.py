@@ -166,7 +166,7 @@ class Records:
                 steps=(10, 10, 10),
                 seconds=tuple(20 * n**3 / (speed * 1e9) * chance.uniform(0.98, 1.02) for _ in range(3)),
             )
-            for device, speed in (("cpu", 80), ("host-numpy", 60), *((("gpu", 30_000),) if pace > 1 else ()))
+            for device, speed in (("cpu", 80), *((("gpu", 30_000),) if pace > 1 else ()))
             for n in (512, 1024, 2048)
         )
         epochs = [

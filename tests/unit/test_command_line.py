@@ -15,7 +15,8 @@ HEAVY = "tensorflow", "keras", "pandas"
 def call(start: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     code = (
         "import atexit, sys\n"
-        f"atexit.register(lambda: print('IMPORTED', [m for m in {HEAVY} if m in sys.modules], file=sys.stderr))\n"
+        f"found = lambda: [name for name in {HEAVY} if name in sys.modules]\n"
+        "atexit.register(lambda: print('IMPORTED', found(), file=sys.stderr))\n"
         f"{start}"
     )
     return subprocess.run(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tpuens.ensembling.combine import combine_predictions
-from tpuens.errors import ConfigurationError, DataError
+from tpuens.errors import ConfigurationError, DataError, RunError
 from tpuens.evaluation.metrics import compute_calibration_error, compute_scores, score_predictions
 from tpuens.evaluation.predictions import Predictions, load_predictions, save_predictions
 
@@ -96,6 +96,15 @@ def test_auc_is_left_out_where_a_class_has_no_example() -> None:
     scores = compute_scores(np.array([0, 0, 1]), np.array(SURE))
     assert scores.macro_roc_auc is None
     assert "macro_roc_auc" not in scores.as_dict()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_predictions_of_a_model_that_diverged_are_not_scored(bad: float) -> None:
+    probabilities = np.array(SURE)
+    probabilities[1] = bad
+    with pytest.raises(RunError, match=r"lower learning rate.*1 of 3 examples") as caught:
+        compute_scores(np.array([0, 1, 2]), probabilities)
+    assert caught.value.exit_code == 1
 
 
 def test_predictions_are_read_back_as_they_were_written(tmp_path: Path) -> None:

@@ -73,6 +73,14 @@ def test_a_file_system_without_hard_links_keeps_records_and_overwrites_none(reco
         write_record(tmp_path, record)
     assert list(path.parent.iterdir()) == [path]
 
+    def replace(source: object, target: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(RunError, match="Input/output error"):
+        write_record(tmp_path, records.record())
+    assert list(path.parent.iterdir()) == [path]
+
 
 def test_a_record_that_could_not_be_read_again_is_not_written(records, tmp_path):
     nan = records.record(metrics=(Metric(name="log_loss", value=float("nan")),))
@@ -233,6 +241,23 @@ def test_repeats_requests_and_machines_are_different_runs(records):
         records.record(request_key="a", environment=records.environment("server")),
     ]
     assert latest_records(distinct) == distinct
+
+
+def test_the_latest_is_chosen_within_each_run_folder_alone(records):
+    first = records.record(request_key="a", environment=records.environment("vm-1", fingerprint="same"))
+    failed, second = (
+        records.record(
+            request_key="a", status=status, environment=records.environment("vm-2", fingerprint="same")
+        )
+        for status in ("failed", "ok")
+    )
+    assert latest_records([first], [failed, second]) == [first, second]
+    assert latest_records([failed, second], [first]) == [second, first]  # in the order of the folders
+
+
+def test_a_folder_that_is_given_twice_counts_once(records):
+    record = records.record()
+    assert latest_records([record], [record]) == [record]
 
 
 def test_a_worker_that_died_early_counts_to_the_only_machine_of_its_request(records):

@@ -12,7 +12,9 @@ import pytest
 
 from bench.analysis.pooling import pool
 from bench.analysis.summary import summarise
+from bench.records.store import latest_records
 from bench.reporting.charts import draw_charts
+from bench.reporting.comparison import comparison_table
 from bench.reporting.drawing import BAR_LIMIT
 from bench.reporting.html import render_html, write_report
 from tpuens.errors import ConfigurationError, RunError
@@ -133,9 +135,57 @@ def test_single_runs_are_said_to_claim_nothing(records):
 
 def test_an_attempt_that_a_later_one_replaced_is_not_counted(records):
     failed = records.record(request_key="a", status="failed", reason="Killed.")
-    html = render_html([failed, records.record(request_key="a", series=(records.series(),))])
+    attempts = [failed, records.record(request_key="a", series=(records.series(),))]
+    html = render_html(latest_records(attempts), superseded=1)
     assert "1 record of earlier attempts" in html
     assert "Killed." not in html
+
+
+def test_two_versions_in_two_folders_stand_apart_in_every_table_and_chart(records):
+    runs = [
+        records.record(
+            request_key="a",
+            workload={"phase": phase},
+            series=(records.series(parameters={"n": 10}), records.latencies(0.1, 0.2, n=20)),
+            environment=records.environment(versions={"tensorflow": version}),
+        )
+        for phase in ("train", "kernel")
+        for version in ("2.20.0", "2.21.0")
+    ]
+    assert len(charts_of(runs)) == 4
+    html = render_html(latest_records(*([run] for run in runs)))
+    assert "Everything ran once" in html  # neither is a repeat of the other
+    for chart in charts_of(runs):
+        texts = ["".join(text.itertext()) for text in ElementTree.fromstring(chart.svg).iter("text")]
+        for version in ("2.20.0", "2.21.0"):
+            assert f"tensorflow {version}" in html
+            assert any(version in text for text in texts), chart.caption
+
+
+def test_the_reference_is_the_machine_of_the_first_folder_and_not_of_the_oldest_record(records):
+    old, new = (
+        records.record(series=(records.series(),), environment=records.environment(label))
+        for label in ("old", "new")
+    )
+    assert "reference machine &#39;new&#39;" in render_html(latest_records([new], [old]))
+
+
+def test_the_page_and_the_markdown_say_from_where_a_gpu_is_faster(study, tmp_path):
+    products = [record for record in study if record.workload.scenario == "matmul"]
+    html = write_report(tmp_path, products).read_text(encoding="utf-8")
+    for text in (html, (tmp_path / "report.md").read_text(encoding="utf-8").replace("\\", "")):
+        assert "gpu-server (strategy one-device, float32 (tf32)) the GPU wins at every size" in text
+        assert "nothing to compare on laptop: matrices were multiplied on one kind of device only" in text
+
+
+def test_accuracy_stands_beside_the_speed_of_two_machines(study):
+    table = comparison_table(pool(summarise(study)), ["laptop", "gpu-server"], None)
+    rows = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+    epoch = next(row for row in rows if row["scenario"] == "train-epoch: both")
+    assert epoch["top-1 accuracy (%)"] == epoch["reference accuracy (%)"] == "91.3 (train-epoch)"
+    product = next(row for row in rows if row["scenario"] == "matmul: gpu, n = 512")
+    assert product["reference strategy"] == "one-device, on its cpu"
+    assert product["top-1 accuracy (%)"] == ""
 
 
 def test_an_unknown_reference_machine_is_refused_with_the_known_ones(few):
@@ -176,7 +226,7 @@ def test_foreign_text_does_no_harm(few):
 
 
 def test_charts_of_the_same_records_are_the_same_whatever_a_users_matplotlib_settings(few, few_charts):
-    with matplotlib.rc_context({"font.size": 30, "text.usetex": True, "axes.facecolor": "red"}):
+    with matplotlib.rc_context({"font.size": 30, "text.usetex": True, "xtick.direction": "in"}):
         assert charts_of(few) == few_charts
         assert matplotlib.rcParams["font.size"] == 30
 

@@ -1,8 +1,10 @@
 """What each scenario's series and metrics become in a report's rows."""
 
+import msgspec
 import pytest
 
 from bench.analysis.accuracy import accuracies_by_seed, final_accuracy
+from bench.analysis.crossover import find_crossovers
 from bench.analysis.labels import tell_apart
 from bench.analysis.machines import choose_reference, compare_machines
 from bench.analysis.phases import pool_phases
@@ -147,6 +149,40 @@ def test_runs_that_differ_in_what_or_how_are_not_pooled(records):
     assert len(pool(summarise(runs))) == 4
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "distinction"),
+    [
+        ({"variables": {"XLA_FLAGS": "--a"}}, {"variables": {}}, "variable XLA_FLAGS --a"),
+        ({"versions": {"keras": "3.14"}}, {"versions": {"keras": "3.15"}}, "keras 3.14"),
+        ({"git_commit": "a" * 40}, {"git_commit": "b" * 40}, "git commit aaaaaaaaaaaa"),
+        ({"git_dirty": True}, {"git_dirty": False}, "git commit 0123abc with changes"),
+        ({"dataset_fingerprint": "a1"}, {"dataset_fingerprint": "b2"}, "data set fingerprint a1"),
+        ({"usable_cores": 1.5}, {}, "cores that may be used 1.5"),
+    ],
+)
+def test_runs_of_another_set_up_are_not_pooled_and_say_what_differs(records, one, other, distinction):
+    runs = [
+        records.record(series=(records.series(),), environment=records.environment(**facts))
+        for facts in (one, other, other)
+    ]
+    first, second = pool(summarise(runs))
+    assert (first.runs, second.runs) == (1, 2)
+    assert first.distinction == distinction
+    assert second.distinction not in ("", distinction)
+    assert len(pool_phases(runs)) == 2
+
+
+def test_repeats_whose_load_and_seed_differ_are_pooled(records):
+    runs = [
+        records.record(
+            series=(records.series(),), environment=records.environment(load_before=float(seed), seed=seed)
+        )
+        for seed in range(2)
+    ]
+    (row,) = pool(summarise(runs))
+    assert (row.runs, row.distinction) == (2, "")
+
+
 def test_sizes_stand_in_the_order_of_numbers(records):
     series = tuple(records.series("matmul", parameters={"n": n}) for n in (2048, 512, 1024))
     rows = pool(summarise([records.record("matmul", workload={"phase": "kernel"}, series=series)]))
@@ -200,6 +236,140 @@ def test_a_shorter_step_is_a_speed_up_too(records):
 def test_other_workloads_are_not_compared(records):
     other = run_at(records, "b", 200, workload={"image_shape": (64, 64, 3)})
     assert compare(records, a=run_at(records, "a", 100), b=other) == []
+
+
+def products(records, **rates):
+    """Returns series of matrix products: for each device its rate in GFLOP/s at n = 10, 100, 1000."""
+    return tuple(
+        records.series(
+            "matmul",
+            parameters={"n": n, "device": device},
+            steps=(1,),
+            examples=(0,),
+            seconds=(2 * n**3 / (rate * 1e9),),
+        )
+        for device, of_device in rates.items()
+        for n, rate in zip((10, 100, 1000), of_device, strict=False)
+    )
+
+
+def test_an_accelerators_products_are_compared_with_a_cpus(records):
+    run = {"scenario": "matmul", "workload": {"phase": "kernel"}}
+    cpu = records.record(series=products(records, cpu=(1, 2, 4)), environment=records.environment("a"), **run)
+    both = records.record(
+        series=products(records, cpu=(1, 2, 8), gpu=(1, 20, 400)),
+        environment=records.environment("b"),
+        **run,
+    )
+    ratios = {ratio.row.reading: ratio.speed_up for ratio in compare(records, a=cpu, b=both)}
+    assert ratios["matmul, gpu, n = 100"] == pytest.approx(10)
+    assert ratios["matmul, gpu, n = 1000"] == pytest.approx(100)
+    assert ratios["matmul, cpu, n = 1000"] == pytest.approx(2)
+    turned = compare(records, reference="b", a=cpu, b=both)
+    assert {ratio.reference.reading for ratio in turned} == {f"matmul, cpu, n = {n}" for n in (10, 100, 1000)}
+
+
+def test_inference_on_eight_replicas_stands_beside_that_on_one(records):
+    def infer(label, replicas):
+        series = records.series(
+            "throughput", parameters={"batch_size": 64 * replicas}, examples=(0, 0, 300 * replicas)
+        )
+        return run_at(
+            records,
+            label,
+            1,
+            workload={"phase": "inference"},
+            configuration={"num_replicas": replicas, "global_batch_size": 64 * replicas},
+            series=(series, records.latencies(0.5, batch_size=replicas)),
+        )
+
+    latency, throughput = compare(records, a=infer("a", 1), b=infer("b", 8))
+    assert throughput.speed_up == 8.0
+    assert throughput.division == "differs in global_batch_size: 64 → 512"
+    assert latency.division == "differs in global_batch_size: 1 → 8"
+
+
+def test_the_batch_of_a_replica_and_the_device_choose_the_counterpart(records):
+    def infer(label, replicas, *batches):
+        latencies = tuple(records.latencies(0.1, batch_size=batch) for batch in batches)
+        return run_at(records, label, 1, series=latencies, configuration={"num_replicas": replicas})
+
+    (ratio,) = compare(records, a=infer("a", 1, 8, 1), b=infer("b", 8, 8))
+    assert ratio.reference.batch_size == 1
+    runs = [
+        records.record(
+            "matmul",
+            workload={"phase": "kernel"},
+            series=products(records, cpu=(1,), gpu=(5,)),
+            environment=records.environment(label),
+        )
+        for label in "ab"
+    ]
+    ratios = compare_machines(pool(summarise(runs)), "a")
+    assert [ratio.speed_up for ratio in ratios] == [1.0, 1.0]  # each device against its like
+
+
+def test_an_accuracy_of_the_same_model_on_the_same_data_stands_beside_a_speed(records):
+    runs = []
+    for label, value in (("a", 0.8), ("b", 0.9)):
+        runs.append(run_at(records, label, 100))
+        for fields in (
+            {"scenario": "ensemble-accuracy", "metrics": (accuracy(0.99, seed=0, of="ensemble"),)},
+            {"metrics": (accuracy(value, epoch=1),)},
+            {"metrics": (accuracy(0.1, epoch=1),), "workload": {"dataset": "other"}},
+        ):
+            environment = records.environment(label)
+            runs.append(records.record(**{"scenario": "time-to-accuracy", **fields}, environment=environment))
+    (ratio,) = compare_machines(pool(summarise(runs)), "a")
+    assert ratio.accuracy.metrics == {"top_1_accuracy": 0.9}
+    assert ratio.reference_accuracy.metrics == {"top_1_accuracy": 0.8}
+    (without,) = compare(records, a=run_at(records, "a", 100), b=run_at(records, "b", 200))
+    assert without.accuracy is None
+
+
+def test_another_version_stands_beside_the_ratio(records):
+    older = run_at(records, "b", 200)
+    environment = records.environment("b", versions={"tensorflow": "2.20.0"}, variables={})
+    (ratio,) = compare(
+        records,
+        a=run_at(records, "a", 100),
+        b=msgspec.structs.replace(older, environment=environment),
+    )
+    assert "tensorflow: 2.21.0 → 2.20.0" in ratio.setup_differences
+    assert "variable TF_ENABLE_ONEDNN_OPTS: 1 → not set" in ratio.setup_differences
+
+
+@pytest.mark.parametrize(
+    ("cpu", "gpu", "passes_at"),
+    [
+        ((2, 4, 8), (1, 40, 800), 100),
+        ((2, 4, 8), (3, 40, 800), 10),
+        ((2, 4, 8), (3, 3, 800), 1000),
+        ((2, 4, 8), (1, 40, 4), None),
+        ((2, 4), (1, 40, 800), 100),
+        ((2, 4, 8), (2, 4, 8), None),
+    ],
+)
+def test_the_crossover_is_the_smallest_size_from_which_the_gpu_stays_faster(records, cpu, gpu, passes_at):
+    run = records.record("matmul", workload={"phase": "kernel"}, series=products(records, cpu=cpu, gpu=gpu))
+    (crossover,) = find_crossovers(pool(summarise([run])))
+    assert (crossover.accelerator, crossover.passes_at) == ("gpu", passes_at)
+    assert crossover.sizes == (10, 100, 1000)[: len(cpu)]
+
+
+def test_one_device_has_nothing_to_cross_but_a_best_rate(records):
+    run = records.record("matmul", workload={"phase": "kernel"}, series=products(records, cpu=(1, 9, 8)))
+    (crossover,) = find_crossovers(pool(summarise([run])))
+    assert crossover.accelerator is crossover.passes_at is None
+    assert (crossover.best_n, crossover.best_flops_per_second) == (100, pytest.approx(9e9))
+
+
+def test_the_fence_is_a_share_of_the_median_step_but_of_no_pipeline(records):
+    series = (records.series(seconds=(0.5, 1.0, 1.5)), records.series("input"))
+    run = records.record(series=series, fence_seconds=(0.002, 0.001, 0.009))
+    compute, pipeline = summarise([run])
+    assert compute.fence_share == 0.004  # 2 ms of 0.5 s
+    assert pipeline.fence_share is None
 
 
 def test_what_differs_in_the_configuration_stands_beside_the_ratio(records):

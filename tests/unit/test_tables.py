@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -157,7 +158,7 @@ def test_no_figure_is_cut_where_a_terminal_is_narrow(records):
         records.record("train-epoch", series=series, configuration={"strategy": strategy}, warnings=(BUSY,))
         for strategy in ("cpu-mirrored:2", "cpu")
     ]
-    for width in (100, 80, 56):
+    for width in (100, 80, 56, 44):
         lines = terminal(summarise(runs), width).splitlines()
         assert max(map(len, lines)) <= width
         text = " ".join(" ".join(lines).split())
@@ -165,7 +166,78 @@ def test_no_figure_is_cut_where_a_terminal_is_narrow(records):
         assert text.count("50.0 %") == 2
         assert text.count("⚠1") == 3
         assert text.count("30%") == 2
-        assert text.count("waits") == 2
+
+
+def kernel(records, *devices):
+    series = tuple(
+        records.series("matmul", parameters={"n": n, "device": device}, seconds=(seconds, seconds, seconds))
+        for device, seconds_by_size in devices
+        for n, seconds in seconds_by_size.items()
+    )
+    configuration = {"global_batch_size": None}
+    workload = {"phase": "kernel", "backbone": None, "image_shape": None}
+    return records.record("matmul", workload=workload, configuration=configuration, series=series)
+
+
+@pytest.mark.parametrize(
+    ("devices", "sentence"),
+    [
+        (
+            (("cpu", {10: 1.0, 100: 2.0}), ("gpu", {10: 2.0, 100: 1.0, 1000: 1.0})),
+            "on laptop (strategy one-device, float32) the CPU still wins at n = 10, the GPU from n = 100 on; "
+            "sizes from 10 to 100 were computed on both.",
+        ),
+        (
+            (("cpu", {10: 1.0}), ("tpu", {10: 2.0})),
+            "the TPU never passes it for good; sizes from 10 to 10 were computed on both, and at the last it "
+            "still wins.",
+        ),
+        ((("cpu", {10: 1.0}), ("gpu", {10: 0.5})), "the GPU wins at every size"),
+        ((("cpu", {10: 1.0}), ("gpu", {20: 0.5})), "no size was computed on both"),
+        (
+            (("cpu", {10: 1.0, 1000: 2.0}),),
+            "There is nothing to compare on laptop: matrices were multiplied on one kind of device only. Its "
+            "best rate, 2.00 GFLOP/s, came at n = 1,000.",
+        ),
+    ],
+    ids=["crosses", "never", "always", "no common size", "one device"],
+)
+def test_matrix_products_say_from_where_an_accelerator_is_faster(records, devices, sentence):
+    rows = summarise([kernel(records, *devices)])
+    (table,) = build_tables(pool(rows))
+    (conclusion,) = table.conclusions
+    assert sentence in conclusion
+    assert sentence in markdown_table(table).replace("\\", "")
+    assert sentence in " ".join(terminal(rows, 120).split())
+
+
+def test_a_set_up_that_differs_is_told_in_the_table_and_the_terminal(records):
+    runs = [
+        records.record(
+            series=(records.series(),), environment=records.environment(versions={"keras": version})
+        )
+        for version in ("3.14", "3.15")
+    ]
+    (table,) = build_tables(pool(summarise(runs)))
+    place = table.headers.index("set-up")
+    assert [row[place] for row in table.rows] == ["keras 3.14", "keras 3.15"]
+    text = terminal(summarise(runs))
+    assert re.findall(r"50.0 % (#\d)", text) == ["#1", "#2"]
+    assert text.splitlines()[-2:] == ["#1 keras 3.14", "#2 keras 3.15"]
+    assert "set-up" not in build_tables(pool(summarise(runs[:1])))[0].headers
+
+
+def test_the_cost_of_the_fence_stands_beside_the_step(records):
+    record = records.record(series=(records.series(),), fence_seconds=(0.001, 0.002, 0.009))
+    assert cells(summarise([record]))["fence (% of a step)"] == "0.40"
+    assert "fence (% of a step)" not in cells(summarise([records.record(series=(records.series(),))]))
+
+
+def test_the_time_to_accuracy_says_from_when_it_counts(records):
+    record = records.record("time-to-accuracy", metrics=(Metric(name="time_to_accuracy_seconds", value=9.0),))
+    (table,) = build_tables(summarise([record]))
+    assert "from the start of the first epoch" in table.explanation
+    assert "tracing, the first step and the validation" in table.explanation
 
 
 def test_repeats_are_one_line_of_the_terminal(records):

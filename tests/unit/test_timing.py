@@ -85,8 +85,12 @@ def test_a_slow_first_warmup_step_does_not_shrink_the_blocks() -> None:
 
 def test_latency_samples_are_single_steps_with_a_fence_each() -> None:
     series = measure(Device(step_seconds=0.1, fence_seconds=0.05), sample="step")
-    assert series.steps == (1,) * 20
+    assert series.steps == (1,) * 20  # 3 s of them
     assert series.seconds == pytest.approx([0.15] * 20)
+
+
+def test_a_slow_step_still_gives_ten_latency_samples() -> None:
+    assert measure(Device(step_seconds=9.0), sample="step").steps == (1,) * 10
 
 
 def test_a_step_longer_than_a_block_still_makes_a_block() -> None:

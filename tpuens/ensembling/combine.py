@@ -8,7 +8,9 @@ from ..errors import ConfigurationError, DataError
 from ..evaluation.predictions import Predictions
 
 
-def combine_predictions(members: Sequence[Predictions], weights: Sequence[float] | None = None) -> Predictions:
+def combine_predictions(
+    members: Sequence[Predictions], weights: Sequence[float] | None = None
+) -> Predictions:
     """Returns the weighted mean of the members' probabilities; the plain mean without weights.
 
     Args:
@@ -25,8 +27,7 @@ def combine_predictions(members: Sequence[Predictions], weights: Sequence[float]
     shares = _check_weights(weights, len(members))
     aligned = align_predictions(members)
     probabilities = sum(
-        share * member.probabilities.astype(np.float64)
-        for share, member in zip(shares, aligned, strict=True)
+        share * member.probabilities.astype(np.float64) for share, member in zip(shares, aligned, strict=True)
     )
     first = aligned[0]
     return Predictions(
@@ -51,9 +52,9 @@ def align_predictions(members: Sequence[Predictions]) -> list[Predictions]:
             pairs = zip(first.class_names, member.class_names, strict=False)
             differ = [f"{a!r} and {b!r}" for a, b in pairs if a != b][:3]
             raise DataError(
-                f"Members of an ensemble have the same classes in the same order. Received: {first.source} with "
-                f"{len(first.class_names)} classes and {member.source} with {len(member.class_names)}; "
-                f"first that differ: {'; '.join(differ) or 'none but the number'}"
+                "Members of an ensemble have the same classes in the same order. "
+                f"Received: {first.source} with {len(first.class_names)} classes and "
+                f"{member.source} with {len(member.class_names)}; first that differ: {'; '.join(differ) or 'none but the number'}"
             )
         _check_same_ids(first, member)
         place = {id_: index for index, id_ in enumerate(member.ids.tolist())}

@@ -27,8 +27,12 @@ def fuse_classifiers(members: Sequence[keras.Model]) -> keras.Model:
             f"Received: {len(members)} members with {'; '.join(shapes)}"
         )
     images = keras.Input(members[0].input_shape[1:], dtype=members[0].inputs[0].dtype, name="images")
-    softmax = keras.layers.Softmax(dtype="float32")
-    mean = keras.layers.Average(dtype="float32")([softmax(member(images)) for member in members])
+    # Each in a model of its own name: members of one backbone share theirs.
+    named = [
+        keras.Sequential([member, keras.layers.Softmax(dtype="float32")], name=f"member_{index}")
+        for index, member in enumerate(members)
+    ]
+    mean = keras.layers.Average(dtype="float32")([member(images) for member in named])
     # The smallest positive normal float32 keeps a probability that underflowed to 0 finite.
     logs = keras.ops.log(keras.ops.maximum(mean, 1.2e-38))
     return keras.Model(images, logs, name="ensemble")

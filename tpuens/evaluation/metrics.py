@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, RunError
 from .predictions import Predictions
 
 CALIBRATION_BINS = 15
@@ -48,9 +48,19 @@ def score_predictions(predictions: Predictions) -> Scores:
 
 
 def compute_scores(labels: np.ndarray, probabilities: np.ndarray) -> Scores:
-    """Returns the scores of `probabilities` (n, classes) against `labels` (n,) of 0 … classes-1."""
+    """Returns the scores of `probabilities` (n, classes) against `labels` (n,) of 0 … classes-1.
+
+    Raises:
+        RunError: A probability is not finite.
+    """
     from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
+    bad = ~np.isfinite(probabilities).all(axis=1)
+    if bad.any():
+        raise RunError(
+            "Probabilities must be finite, but training diverged: try a lower learning rate, or another "
+            f"dtype policy. Received: NaN or infinity for {bad.sum()} of {len(bad)} examples"
+        )
     classes = np.arange(probabilities.shape[1])
     rows = probabilities.astype(np.float64)
     rows /= rows.sum(axis=1, keepdims=True)  # float32 rows sum to 1 only nearly
@@ -79,7 +89,5 @@ def compute_calibration_error(
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     index = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.abs(
-        np.bincount(index, right, minlength=bins) - np.bincount(index, confidence, minlength=bins)
-    )
+    gaps = np.abs(np.bincount(index, right, minlength=bins) - np.bincount(index, confidence, minlength=bins))
     return float(gaps.sum() / len(labels))

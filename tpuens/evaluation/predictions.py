@@ -1,6 +1,5 @@
 """What a model said of which example, on disk: probabilities with ids, in a compressed .npz file."""
 
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from tempfile import NamedTemporaryFile
 
 import numpy as np
 
+from ..data.examples import Examples
 from ..errors import DataError
 
 
@@ -33,6 +33,17 @@ class Predictions:
         return len(self.ids)
 
 
+def label_predictions(examples: Examples, probabilities: np.ndarray, source: str) -> Predictions:
+    """Returns a model's probabilities with the ids, labels and classes of what it was shown."""
+    return Predictions(
+        ids=examples.ids,
+        probabilities=probabilities,
+        labels=examples.labels,
+        class_names=examples.class_names,
+        source=source,
+    )
+
+
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Writes predictions to an .npz file, whole or not at all.
 
@@ -51,10 +62,11 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
     except OSError as error:
         raise DataError(
-            f"Predictions cannot be written: make room or choose another file. Received: {path} ({error.strerror})"
+            "Predictions cannot be written: make room or choose another file. "
+            f"Received: {path} ({error.strerror})"
         ) from error
 
 
@@ -71,7 +83,8 @@ def load_predictions(path: Path) -> Predictions:
         raise DataError(f"No such prediction file. `tpuens predict` writes one. Received: {path}") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
-            f"Expected an .npz file that `tpuens predict` wrote; this one cannot be read. Received: {path} ({error})"
+            "Expected an .npz file that `tpuens predict` wrote; this one cannot be read. "
+            f"Received: {path} ({error})"
         ) from error
     missing = {"ids", "probabilities", "class_names", "source"} - set(arrays)
     if missing:
@@ -104,8 +117,8 @@ def _check(predictions: Predictions, path: Path) -> None:
     if bad.any():
         first = ", ".join(predictions.ids[bad][:3])
         raise DataError(
-            f"Probabilities must be finite, not below 0, and sum to 1 for every example; {bad.sum()} rows are "
-            f"not. Predict again. Received: {path}, first ids {first}"
+            f"Probabilities must be finite, not below 0, and sum to 1 for every example; {bad.sum()} rows "
+            f"are not. Predict again. Received: {path}, first ids {first}"
         )
     if len(set(predictions.ids.tolist())) != len(predictions.ids):
         raise DataError(f"An id may stand only once in a prediction file. Received: {path}")

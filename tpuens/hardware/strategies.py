@@ -15,7 +15,8 @@ from typing import Any
 
 from ..errors import ConfigurationError, DeviceError
 from ..registry import Row, Table
-from .clusters import find_cluster
+from .accelerators import describe_tpus
+from .clusters import find_cluster, make_kubernetes_resolver, make_slurm_resolver
 
 _HERE = "tpuens.hardware.strategies"
 
@@ -195,7 +196,8 @@ def _initialise_tpu(name: str) -> Any:
     except Exception as error:  # resolver, network, driver: each raises its own kind
         raise DeviceError(
             f"The TPU {name!r} could not be opened. Check that it exists, that it is running, that no other "
-            f"process holds it, and that its software is TensorFlow {tf.__version__}. TensorFlow said: {error}"
+            f"process holds it, and that its software is TensorFlow {tf.__version__}. "
+            f"TensorFlow said: {error}"
         ) from error
 
 
@@ -204,8 +206,7 @@ def open_multi_worker(argument: str | None) -> Any:
 
     Args:
         argument: Where the cluster is described: ``tf-config`` (the variable TF_CONFIG), ``slurm`` or
-            ``kubernetes``; None takes the first that is there. On Kubernetes the pods are those of the job
-            named in $TPUENS_KUBERNETES_JOB (default ``tensorflow``), which must be an Indexed Job.
+            ``kubernetes``; None takes the first that is there.
     """
     import tensorflow as tf
 
@@ -215,13 +216,12 @@ def open_multi_worker(argument: str | None) -> Any:
         if source == "tf-config":
             resolver = resolvers.TFConfigClusterResolver()
         elif source == "slurm":
-            resolver = resolvers.SlurmClusterResolver()
+            resolver = make_slurm_resolver(resolvers)
         else:
-            job = os.environ.get("TPUENS_KUBERNETES_JOB", "tensorflow")
-            resolver = resolvers.KubernetesClusterResolver({"worker": [f"job-name={job}"]})
-            resolver.task_type = "worker"
-            resolver.task_id = int(os.environ["JOB_COMPLETION_INDEX"])
+            resolver = make_kubernetes_resolver(resolvers)
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    except DeviceError:
+        raise
     except Exception as error:  # each resolver, and gRPC beneath, raises its own kind
         raise DeviceError(
             f"The cluster that {source} describes could not be joined. Check that every worker is running, "
@@ -231,25 +231,20 @@ def open_multi_worker(argument: str | None) -> Any:
 
 def is_chief(strategy: Any) -> bool:
     """Returns whether this process is the one that writes what all workers share."""
-    resolver = strategy.cluster_resolver
-    if resolver is None or not getattr(resolver, "task_type", None):
-        return True
-    return resolver.task_type in ("chief", "worker") and not resolver.task_id
+    return bool(strategy.extended.should_checkpoint)
 
 
-def tpu_reason() -> str | None:
+def tpu_reason(root: Path = Path("/")) -> str | None:
     """Returns why no TPU can be used here, or None where one shows; nothing is initialised."""
-    if os.environ.get("TPU_NAME"):
+    if os.environ.get("TPU_NAME", "local") != "local" or _physical_devices("TPU"):
         return None
-    nodes = [*Path("/dev").glob("accel*"), *Path("/dev/vfio").glob("[0-9]*")]
-    if not nodes:
-        return "this is no TPU VM (no /dev/accel* or /dev/vfio/*), and TPU_NAME is not set"
-    if not _physical_devices("TPU"):
-        return (
-            "TPU chips show in /dev, but this TensorFlow has no TPU support: install tensorflow-tpu in place "
-            "of tensorflow (see 'On a TPU VM' in the README)"
-        )
-    return None
+    tpus, _ = describe_tpus(0, None, root, os.environ)
+    if not tpus:
+        return "this is no TPU VM (no TPU chip on its PCI bus), and TPU_NAME names none"
+    return (
+        "TPU chips show, but this TensorFlow has no TPU support: install tensorflow-tpu in place of "
+        "tensorflow (see 'On a TPU VM' in the README)"
+    )
 
 
 @contextlib.contextmanager

@@ -65,6 +65,9 @@ def _lite(version: int, image_size: int) -> Backbone:
     )
 
 
+# Keras's policies that make sense here; float16 alone has too little range to train in.
+DTYPE_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
+
 BACKBONES: Table[Backbone] = Table(
     "backbone",
     (

@@ -11,10 +11,8 @@ from typing import Any
 import keras
 
 from ..errors import ConfigurationError, unknown_name_error
-from .backbones import BACKBONES, Backbone, Preprocessing
+from .backbones import BACKBONES, DTYPE_POLICIES, Backbone, Preprocessing
 from .pretrained import load_weights
-
-DTYPE_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB from 0 to 1; keras.applications.imagenet_utils
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)

@@ -7,11 +7,11 @@ from typing import Literal
 import keras
 
 from ..errors import DataError, WeightsError
-from ..evaluation.predictions import Predictions, save_predictions
+from ..evaluation.predictions import Predictions, label_predictions, save_predictions
 from ..hardware.strategies import open_strategy
 from ..training.loop import predict_examples
 from ..training.step import PredictStep
-from .run import load_parts, make_pipeline, make_predictions, read_config
+from .run import load_parts, make_pipeline, read_config
 from .run_folder import RunFolder
 
 
@@ -51,15 +51,13 @@ def predict_run(
     examples = load_parts(config)[0][split]
     if examples.ids.tolist() != folder.read_json("split.json")[split]:
         raise DataError(
-            f"The {split} part of {config.dataset} is not what the run was made with: give the same files with "
-            f"--data-dir. Received: {config.data_dir or 'the embedded data'}"
+            f"The {split} part of {config.dataset} is not what the run was made with: give the same files "
+            f"with --data-dir. Received: {config.data_dir or 'the embedded data'}"
         )
     with opened.scope():
         step = PredictStep(model=_load_model(folder.model), strategy=opened)
-    probabilities = predict_examples(
-        step, make_pipeline(config, examples), per_replica_batch_size=batch_size
-    )
-    predictions = make_predictions(examples, probabilities, folder.path.name)
+    probabilities = predict_examples(step, make_pipeline(config, examples), per_replica_batch_size=batch_size)
+    predictions = label_predictions(examples, probabilities, folder.path.name)
     path = output or folder.predictions(split)
     save_predictions(path, predictions)
     return path, predictions

@@ -7,28 +7,31 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
-import numpy as np
 
 from ..data.datasets import DATASETS, load_examples
-from ..data.examples import Examples
 from ..data.decode import drop_corrupt
+from ..data.examples import Examples
 from ..data.pipeline import Pipeline, PipelineConfig
 from ..data.splits import split_holdout
 from ..errors import ConfigurationError, InterruptedRunError
 from ..evaluation.metrics import Scores, compute_scores
-from ..evaluation.predictions import Predictions, save_predictions
+from ..evaluation.predictions import Predictions, label_predictions, save_predictions
 from ..hardware.batches import resolve_batch_size
 from ..hardware.strategies import is_chief, open_strategy
 from ..models.backbones import BACKBONES
 from ..models.classifier import build_classifier
 from ..training.checkpoints import Checkpoints
-from ..training.interrupts import catch_stop_signals
+from ..training.interrupts import StopRequest, catch_stop_signals
 from ..training.loop import EpochReport, Progress, Trainer
 from ..training.optimizers import check_optimizer, make_optimizer
+from ..training.workers import count_workers, exchange, passed_by_all
 from .run_folder import RunFolder
 
 # A kill may cost this much work; Ctrl-C costs none.
 CHECKPOINT_SECONDS = 300
+# How often several workers tell each other whether one of them is to stop: it takes time, and so must be
+# rarer than every step.
+AGREE_STEPS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +124,9 @@ def train(config: TrainConfig, output: Path, *, observer: Observer | None = None
     """
     _check(config)
     strategy = open_strategy(config.strategy)
-    if is_chief(strategy):
-        RunFolder(output).create()
+    with passed_by_all(strategy):
+        if is_chief(strategy):
+            RunFolder(output).create()
     return _Run(config, RunFolder(output), strategy, observer or Observer()).finish()
 
 
@@ -171,17 +175,6 @@ def make_pipeline(config: TrainConfig, examples: Examples) -> Pipeline:
     )
 
 
-def make_predictions(examples: Examples, probabilities: np.ndarray, source: str) -> Predictions:
-    """Returns a model's probabilities with the ids, labels and classes of what it was shown."""
-    return Predictions(
-        ids=examples.ids,
-        probabilities=probabilities,
-        labels=examples.labels,
-        class_names=examples.class_names,
-        source=source,
-    )
-
-
 def _check(config: TrainConfig) -> None:
     """Refuses what can be refused before anything is loaded or written."""
     BACKBONES[config.backbone]
@@ -203,18 +196,21 @@ class _Run:
         self._config = config
         self._folder = folder
         self._observer = observer
+        self._strategy = strategy
         self._is_chief = is_chief(strategy)
+        self._agree_steps = AGREE_STEPS if count_workers(strategy) > 1 else 1
+        self._steps_run = 0
         observer.on_status(f"loading {config.dataset}")
-        self._parts, skipped = load_parts(config)
-        if skipped:
-            observer.on_status(f"left out {len(skipped)} corrupt images: {', '.join(skipped[:3])} …")
+        with passed_by_all(strategy):
+            self._parts = self._load_parts()
         self._pipelines = {name: make_pipeline(config, part) for name, part in self._parts.items()}
         observer.on_status(f"building {config.backbone}")
         keras.utils.set_random_seed(config.seed)
         batch = resolve_batch_size(
             strategy.num_replicas_in_sync,
-            per_replica_batch_size=config.batch_size
-            or (None if config.global_batch_size else DEFAULT_BATCH_SIZE),
+            per_replica_batch_size=DEFAULT_BATCH_SIZE
+            if config.batch_size is None and config.global_batch_size is None
+            else config.batch_size,
             global_batch_size=config.global_batch_size,
         )
         with strategy.scope():
@@ -237,13 +233,10 @@ class _Run:
         )
         self._checkpoints = Checkpoints(folder.checkpoints, self._trainer.step, strategy)
         self._history: list[dict[str, Any]] = []
-        if self._is_chief:
-            folder.write_json("config.json", asdict(config))
-            folder.write_json("split.json", {name: part.ids.tolist() for name, part in self._parts.items()})
 
     def finish(self) -> RunSummary:
         """Trains what is left and writes what comes out."""
-        epoch, steps_done = self._checkpoints.restore()
+        epoch, steps_done = self._checkpoints.restore(self._observer.on_status)
         self._history = [dict(row) for row in self._folder.read_history()[:epoch]]
         with catch_stop_signals() as stop:
             for number in range(epoch, self._config.epochs):
@@ -252,18 +245,36 @@ class _Run:
         self._observer.on_status("predicting and writing the results")
         return self._write_results()
 
-    def _train_epoch(self, epoch: int, steps_done: int, stop: Any) -> None:
+    def _load_parts(self) -> dict[str, Examples]:
+        parts, skipped = load_parts(self._config)
+        if skipped:
+            first = ", ".join(skipped[:3])
+            self._observer.on_status(
+                f"left out {len(skipped)} corrupt images, listed in split.json; the first: {first}"
+            )
+        if self._is_chief:
+            ids = {name: part.ids.tolist() for name, part in parts.items()}
+            self._folder.write_split(ids | {"skipped": skipped})
+            self._folder.write_json("config.json", asdict(self._config))
+        return parts
+
+    def _train_epoch(self, epoch: int, steps_done: int, stop: StopRequest) -> None:
         saved = time.monotonic()
 
         def on_step(steps: int) -> None:
             nonlocal saved
-            if stop.requested:
+            self._steps_run += 1
+            if self._steps_run % self._agree_steps:
+                return
+            overdue = time.monotonic() - saved > CHECKPOINT_SECONDS
+            said = exchange(self._strategy, stop.requested, overdue)
+            if said[:, 0].any():
                 self._checkpoints.save(epoch=epoch, steps=steps)
                 raise InterruptedRunError(
                     f"Stopped in epoch {epoch + 1} after step {steps}; everything up to there is kept. "
                     f"Go on with: tpuens train --resume {self._folder.path}"
                 )
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if said[0, 1]:  # by the chief's clock
                 self._checkpoints.save(epoch=epoch, steps=steps)
                 saved = time.monotonic()
 
@@ -277,8 +288,9 @@ class _Run:
         scores, _ = self._predict("validation")
         row = asdict(report) | {f"validation_{name}": value for name, value in scores.as_dict().items()}
         self._history.append(row)
-        if self._is_chief:
-            self._folder.write_history(self._history)
+        with passed_by_all(self._strategy):
+            if self._is_chief:
+                self._folder.write_history(self._history)
         self._checkpoints.save(epoch=epoch + 1, steps=0)
         self._observer.on_epoch(report, scores)
 
@@ -286,7 +298,7 @@ class _Run:
         examples = self._parts[part]
         probabilities = self._trainer.predict(self._pipelines[part])
         assert examples.labels is not None, "a run's data sets are labelled"
-        predictions = make_predictions(examples, probabilities, self._folder.path.name)
+        predictions = label_predictions(examples, probabilities, self._folder.path.name)
         return compute_scores(examples.labels, probabilities), predictions
 
     def _write_results(self) -> RunSummary:
@@ -297,5 +309,5 @@ class _Run:
                 save_predictions(self._folder.predictions(part), predictions)
         if self._is_chief:
             self._folder.write_json("metrics.json", {name: s.as_dict() for name, s in scores.items()})
-            self._trainer.model.save(self._folder.model)
+            self._folder.write_model(self._trainer.model)
         return RunSummary(folder=self._folder.path, scores=scores, model=self._trainer.model)

@@ -1,9 +1,10 @@
 """The folder of one training run: what was asked, what happened, and what came out."""
 
+import contextlib
 import csv
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ SPLITS = ("train", "validation", "test")
 class RunFolder:
     """Reads and writes the files of a run; each is written whole or not at all.
 
-    ``config.json`` (what was asked), ``split.json`` (ids of each part), ``history.csv`` (a row an epoch),
-    ``checkpoints/``, ``model.keras``, ``predictions/PART.npz``, ``metrics.json``.
+    ``config.json`` (what was asked), ``split.json`` (ids of each part, and of the corrupt images that were
+    left out as ``skipped``), ``history.csv`` (a row an epoch), ``checkpoints/``, ``model.keras``,
+    ``predictions/PART.npz``, ``metrics.json``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,18 +45,39 @@ class RunFolder:
         Raises:
             ConfigurationError: Something lies there already, or it cannot be made.
         """
-        if self.path.exists() and any(self.path.iterdir()):
-            raise ConfigurationError(
-                f"A run writes to a new folder; `--resume {self.path}` goes on with the run in this one. "
-                f"Received: output={str(self.path)!r}, which is not empty"
-            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            is_empty = not any(self.path.iterdir())
         except OSError as error:
             raise ConfigurationError(
                 f"The run's folder cannot be made ({error.strerror}): choose another --output. "
                 f"Received: output={str(self.path)!r}"
             ) from error
+        if not is_empty:
+            raise ConfigurationError(
+                f"A run writes to a new folder; `--resume {self.path}` goes on with the run in this one. "
+                f"Received: output={str(self.path)!r}, which is not empty"
+            )
+
+    def write_split(self, split: Mapping[str, Sequence[str]]) -> None:
+        """Writes the ids of each part; a run that is resumed must have the same ones.
+
+        Raises:
+            DataError: The run was begun with others.
+        """
+        if not (self.path / "split.json").exists():
+            self.write_json("split.json", split)
+            return
+        before = self.read_json("split.json")
+        changed = [name for name in split if split[name] != before.get(name)]
+        if changed:
+            new = sorted(set(chain(*split.values())) - set(chain(*before.values())))
+            raise DataError(
+                "A run is resumed with the data that it was begun with, or examples that were held out would "
+                "be trained on: put the files back as they were, or start a new run with another --output. "
+                f"Received: {self.path}, with another {' and '.join(changed)} part now"
+                + (f" and {len(new)} new examples, the first of them {new[0]}" if new else "")
+            )
 
     def write_json(self, name: str, content: Any) -> None:
         """Writes one JSON file."""
@@ -70,7 +93,9 @@ class RunFolder:
         try:
             return json.loads(path.read_text())
         except FileNotFoundError:
-            raise DataError(f"Expected the folder of a run, with {name} in it. Received: {self.path}") from None
+            raise DataError(
+                f"Expected the folder of a run, with {name} in it. Received: {self.path}"
+            ) from None
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read: {error}") from error
 
@@ -88,13 +113,21 @@ class RunFolder:
         with path.open(newline="") as file:
             return list(csv.DictReader(file))
 
+    def write_model(self, model: Any) -> None:
+        """Writes the trained Keras model."""
+        self._replace(self.model, self.path / "part.keras", model.save)  # Keras goes by the ending
+
     def _write(self, name: str, text: str) -> None:
         path = self.path / name
-        part = path.with_suffix(path.suffix + ".part")
+        self._replace(path, path.with_suffix(path.suffix + ".part"), lambda part: part.write_text(text))
+
+    def _replace(self, path: Path, part: Path, write: Callable[[Path], Any]) -> None:
         try:
-            part.write_text(text)
-            os.replace(part, path)
+            write(part)
+            part.replace(path)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
             raise DataError(
                 f"{path} cannot be written: make room, then go on with `--resume`. ({error.strerror})"
             ) from error

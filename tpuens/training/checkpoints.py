@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 from ..errors import WeightsError
 from ..hardware.strategies import is_chief
 from .step import TrainStep
+from .workers import exchange, passed_by_all
 
 KEEP = 2  # the newest, and the one before in case a kill hits while it is written
 
@@ -28,6 +30,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path, step: TrainStep, strategy: Any) -> None:
         self._folder = folder
+        self._step = step
+        self._strategy = strategy
         self._epoch = tf.Variable(0, trainable=False, dtype=tf.int64)
         self._steps = tf.Variable(0, trainable=False, dtype=tf.int64)
         self._checkpoint = tf.train.Checkpoint(
@@ -48,6 +52,7 @@ class Checkpoints:
         Raises:
             WeightsError: It cannot be written: disk full, no permission.
         """
+        self._step.synchronise()
         self._epoch.assign(epoch)
         self._steps.assign(steps)
         try:
@@ -61,20 +66,44 @@ class Checkpoints:
             if self._scratch is not None:
                 shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def restore(self) -> tuple[int, int]:
+    def restore(self, on_status: Callable[[str], None] = lambda text: None) -> tuple[int, int]:
         """Restores the newest checkpoint and returns (epoch, steps of it that are done); (0, 0) without one.
 
+        Where the newest cannot be read, the one before it is taken.
+
+        Args:
+            on_status: Told of a checkpoint that was passed over.
+
         Raises:
-            WeightsError: It cannot be read, or does not fit the model.
+            WeightsError: None can be read, or they do not fit the model; or the workers do not see the same.
         """
-        newest = tf.train.latest_checkpoint(str(self._folder))
-        if newest is None:
-            return 0, 0
-        try:
-            self._checkpoint.restore(newest).assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
+        with passed_by_all(self._strategy):
+            position = self._restore_newest(on_status)
+        positions = exchange(self._strategy, *position)
+        if (positions != positions[0]).any():
+            seen = "; ".join(f"epoch {epoch:.0f}, step {steps:.0f}" for epoch, steps in positions)
             raise WeightsError(
-                f"The checkpoint {newest} cannot be restored: delete it to go on from the one before, or "
-                f"start a new run. TensorFlow said: {error}"
-            ) from error
-        return int(self._epoch.numpy()), int(self._steps.numpy())
+                "All workers resume from one checkpoint: the run's folder must lie on a file system that "
+                f"they share, and the folder of a new run must be new on all of them. Received: "
+                f"{self._folder}, which holds, worker by worker: {seen}"
+            )
+        return position
+
+    def _restore_newest(self, on_status: Callable[[str], None]) -> tuple[int, int]:
+        # By the files there, not by the list that TensorFlow keeps of them: that may be broken as well.
+        paths = [path.with_suffix("") for path in self._folder.glob("ckpt-*.index")]
+        problem: Exception | None = None
+        for path in sorted(paths, key=lambda path: int(path.name.removeprefix("ckpt-")), reverse=True):
+            try:
+                self._checkpoint.restore(str(path)).assert_existing_objects_matched()
+            except (tf.errors.OpError, AssertionError, ValueError) as error:
+                on_status(f"{path} cannot be read: looking for the checkpoint before it")
+                problem = problem or error
+            else:
+                return int(self._epoch.numpy()), int(self._steps.numpy())
+        if problem is not None:
+            raise WeightsError(
+                f"No checkpoint in {self._folder} can be restored: start a new run with another --output. "
+                f"TensorFlow said of the newest: {problem}"
+            ) from problem
+        return 0, 0

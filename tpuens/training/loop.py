@@ -87,7 +87,6 @@ class Trainer:
         )
         self.predict_step = PredictStep(model=model, strategy=strategy, jit_compile=jit_compile)
         self._clock = clock
-        self._local_replicas = len(strategy.extended.worker_devices)
         self._is_fresh = True
 
     def count_steps(self, examples: Examples) -> int:
@@ -96,8 +95,7 @@ class Trainer:
         Raises:
             ConfigurationError: There are fewer examples than one step takes.
         """
-        workers = self.strategy.num_replicas_in_sync // self._local_replicas
-        steps = len(examples) // workers // (self.per_replica_batch_size * self._local_replicas)
+        steps = len(examples) // self.global_batch_size
         if not steps:
             raise ConfigurationError(
                 f"A step takes {self.global_batch_size} examples ({self.per_replica_batch_size} for each of "
@@ -110,10 +108,12 @@ class Trainer:
         """Returns an iterator over the epoch's distributed batches, from step `skip_steps` on."""
 
         def open_shard(context: Any) -> Any:
+            # Not the strategy's own devices: a TPU slice counts those of all its hosts as one worker's.
+            fed_replicas = context.num_replicas_in_sync // context.num_input_pipelines
             return pipeline.train_batches(
                 self.per_replica_batch_size,
                 epoch=epoch,
-                skip_batches=skip_steps * self._local_replicas,
+                skip_batches=skip_steps * fed_replicas,
                 shard=(context.input_pipeline_id, context.num_input_pipelines),
             )
 
@@ -165,6 +165,7 @@ class Trainer:
                     told = self._clock()
                     rate = self._rate(step - steady_from, told - steady_start)
                     on_progress(Progress(epoch=epoch, step=step, steps=steps, examples_per_second=rate))
+        self.step.synchronise()
         end = self._clock()
         loss, accuracy, examples = self.step.read_totals()
         return EpochReport(

@@ -60,6 +60,7 @@ class TrainStep:
         replica_step = _compile(self._replica_step, jit_compile and one_replica)
         self._step = tf.function(lambda batch: strategy.run(replica_step, args=(batch,)), autograph=False)
         self._fence = tf.function(lambda: strategy.run(self._touch_weights), autograph=False)
+        self._average = tf.function(self._average_statistics, autograph=False)
 
     def __call__(self, batch: Any) -> None:
         """Runs one step; on an accelerator it may return before the device has finished."""
@@ -77,6 +78,16 @@ class TrainStep:
         """
         values = self.strategy.experimental_local_results(self._fence())
         return float(sum(float(value) for value in values))
+
+    def synchronise(self) -> None:
+        """Makes every replica's moving statistics the mean of them all.
+
+        Keras 3 lets each replica's batch norm keep statistics of its own, so that replicas, and workers,
+        would predict differently and a checkpoint would hold those of one alone. Call it before evaluating
+        or saving; every worker of a cluster has to.
+        """
+        if self.strategy.num_replicas_in_sync > 1:
+            self._average()
 
     def read_totals(self) -> tuple[float, float, int]:
         """Returns (mean loss, accuracy, examples) since `reset_totals`, over all replicas."""
@@ -106,6 +117,16 @@ class TrainStep:
         gradients = tape.gradient(scaled, [variable.value for variable in self.model.trainable_variables])
         right = tf.reduce_sum(tf.cast(tf.argmax(logits, -1, labels.dtype) == labels, tf.float32))
         return gradients, tf.stack([loss_sum, right, tf.cast(tf.shape(labels)[0], tf.float32)])
+
+    def _average_statistics(self) -> None:
+        statistics = [
+            variable
+            for variable in self.model.non_trainable_variables
+            if keras.backend.is_float_dtype(variable.dtype)  # not the states of random generators
+        ]
+        values = self.strategy.run(lambda: [tf.identity(variable.value) for variable in statistics])
+        for variable, value in zip(statistics, values, strict=True):
+            variable.assign(self.strategy.reduce("MEAN", value, axis=None))
 
     def _touch_weights(self) -> Any:
         weights = [variable.value for variable in self.model.trainable_variables]
@@ -142,11 +163,11 @@ class PredictStep:
         return self.collect(self.dispatch(images))
 
     def dispatch(self, images: Any) -> Any:
-        """Starts a prediction and returns what `collect` waits for, so that input can overlap with compute."""
+        """Starts a prediction and returns what `collect` waits for: input can overlap with compute."""
         return self.run(share_among_replicas(self._strategy, images))
 
     def run(self, images: Any) -> Any:
-        """Starts a prediction of images that already lie on the devices, as `share_among_replicas` puts them."""
+        """Starts a prediction of images that lie on the devices, as `share_among_replicas` puts them."""
         return self._predict(images)
 
     def collect(self, pending: Any) -> np.ndarray:
@@ -160,14 +181,15 @@ def share_among_replicas(strategy: Any, batch: Any) -> Any:
 
     The batch already lies on the devices when this returns, as a synthetic batch should.
     """
-    replicas = len(strategy.extended.worker_devices)
+    devices = strategy.extended.worker_devices
     if strategy.num_replicas_in_sync == 1:
-        with tf.device(strategy.extended.worker_devices[0]):
+        with tf.device(devices[0]):
             return tf.nest.map_structure(tf.identity, batch)
 
     def piece(context: Any) -> Any:
-        index = context.replica_id_in_sync_group % replicas
-        return tf.nest.map_structure(lambda t: tf.split(t, replicas)[index], batch)
+        index = context.replica_id_in_sync_group % len(devices)
+        with tf.device(devices[index]):
+            return tf.nest.map_structure(lambda t: tf.identity(tf.split(t, len(devices))[index]), batch)
 
     return strategy.experimental_distribute_values_from_function(piece)
 
