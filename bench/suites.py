@@ -222,7 +222,8 @@ SUITES = {suite.name: suite for suite in (QUICK, STANDARD, SEEDS)}
 def find_scenarios(names: Sequence[str]) -> tuple[str, tuple[Scenario, ...]]:
     """Returns the name to file the runs under, and the scenarios: those of suites, and single ones.
 
-    A single scenario is named by its row in `SCENARIOS` and takes the settings it has in the suite `quick`.
+    A single scenario is named by its row in `SCENARIOS` and takes the settings it has in the suite `quick`,
+    or its own where that suite leaves it out.
 
     Raises:
         ConfigurationError: A name is neither a suite nor a scenario.
@@ -233,6 +234,7 @@ def find_scenarios(names: Sequence[str]) -> tuple[str, tuple[Scenario, ...]]:
             found = SUITES[name].scenarios
         elif name in SCENARIOS:
             found = tuple(scenario for scenario in QUICK.scenarios if scenario.name == name)
+            found = found or (Scenario(name=name),)
         else:
             raise unknown_name_error("suite or scenario", "name", name, [*SUITES, *SCENARIOS])
         chosen += [scenario for scenario in found if scenario not in chosen]

@@ -122,7 +122,6 @@ def test_a_new_scenario_is_listed(tmp_path: Path) -> None:
     assert "blink               open and shut" in call(tmp_path, MORE_SCENARIOS + BENCH, "list")
 
 
-@pytest.mark.xfail(strict=True, reason="find_scenarios finds only the scenarios that the suite quick has")
 def test_a_new_scenario_can_be_run_by_name(tmp_path: Path) -> None:
     arguments = ("run", "blink", "--strategy", "cpu", "--dry-run")
     assert "blink on cpu" in call(tmp_path, MORE_SCENARIOS + BENCH, *arguments)

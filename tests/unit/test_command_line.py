@@ -116,3 +116,14 @@ def test_ensemble_scores_every_member_and_the_ensemble(tmp_path: Path) -> None:
     answer = call(CORE, "ensemble", str(tmp_path / "0.npz"), str(tmp_path / "1.npz"), "--json")
     scores = json.loads(answer.stdout)
     assert [scores[name]["top_1_accuracy"] for name in scores] == [0.5, 0.5, 1.0]
+
+
+def test_options_reach_the_scenarios_that_have_them() -> None:
+    answer = call(BENCH, "run", "quick", "--option", "membrs=5", "--strategy", "cpu", "--dry-run")
+    assert answer.returncode == 2
+    assert "Did you mean 'members'" in answer.stderr
+    answer = call(BENCH, "run", "quick", "--option", "members=five", "--strategy", "cpu", "--dry-run")
+    assert answer.returncode == 2
+    assert "is a number such as 3" in answer.stderr
+    answer = call(BENCH, "run", "quick", "--option", "members=5", "--strategy", "cpu", "--dry-run")
+    assert answer.returncode == 0

@@ -54,7 +54,8 @@ def align_predictions(members: Sequence[Predictions]) -> list[Predictions]:
             raise DataError(
                 "Members of an ensemble have the same classes in the same order. "
                 f"Received: {first.source} with {len(first.class_names)} classes and "
-                f"{member.source} with {len(member.class_names)}; first that differ: {'; '.join(differ) or 'none but the number'}"
+                f"{member.source} with {len(member.class_names)}; "
+                f"first that differ: {'; '.join(differ) or 'none but the number'}"
             )
         _check_same_ids(first, member)
         place = {id_: index for index, id_ in enumerate(member.ids.tolist())}

@@ -56,7 +56,9 @@ class Checkpoints:
         self._epoch.assign(epoch)
         self._steps.assign(steps)
         try:
-            self._manager.save()
+            # Saving talks to the others as well, but only before it writes, which is what may fail.
+            with passed_by_all(self._strategy):
+                self._manager.save()
         except (tf.errors.OpError, OSError) as error:
             raise WeightsError(
                 f"The checkpoint cannot be written to {self._folder}: make room or choose another --output. "
