@@ -51,6 +51,7 @@ class Configuration(Struct, frozen=True, kw_only=True):
     intra_op_threads: int | None = None  # None: TensorFlow's own choice
     inter_op_threads: int | None = None
     num_parallel_calls: int | None = None  # of the input pipeline; fixed, so that nothing is still tuning
+    keeps_freed_memory: bool = False  # glibc told so, see tpuens.hardware.allocator
     loop: str = "tpuens"
     optimizer: str | None = None
 

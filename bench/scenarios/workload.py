@@ -13,6 +13,7 @@ import tensorflow as tf
 from tpuens.data.datasets import DATASETS, load_examples
 from tpuens.data.examples import Examples
 from tpuens.data.pipeline import Pipeline, PipelineConfig
+from tpuens.hardware.allocator import keep_freed_memory
 from tpuens.hardware.batches import BatchSize, resolve_batch_size
 from tpuens.hardware.host import collect_host
 from tpuens.models.backbones import BACKBONES
@@ -105,6 +106,7 @@ def describe_configuration(
         jit_compile=request.scenario.jit or _is_tpu(strategy),
         intra_op_threads=_read_number(variables.get("TF_NUM_INTRAOP_THREADS")),
         inter_op_threads=_read_number(variables.get("TF_NUM_INTEROP_THREADS")),
+        keeps_freed_memory=request.strategy.startswith("cpu") and keep_freed_memory(),
         **more,
     )
 

@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import ConfigurationError, DeviceError
 from ..registry import Row, Table
 from .accelerators import describe_tpus
+from .allocator import keep_freed_memory
 from .clusters import find_cluster, make_kubernetes_resolver, make_slurm_resolver
 
 _HERE = "tpuens.hardware.strategies"
@@ -126,6 +127,7 @@ def open_cpu() -> Any:
 
     with _before_start("hide the GPUs"):
         tf.config.set_visible_devices([], "GPU")
+    keep_freed_memory()
     return tf.distribute.OneDeviceStrategy("/cpu:0")
 
 
@@ -138,6 +140,7 @@ def open_cpu_mirrored(argument: str | None) -> Any:
         tf.config.set_visible_devices([], "GPU")
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    keep_freed_memory()
     return tf.distribute.MirroredStrategy([f"/cpu:{index}" for index in range(count)])
 
 
