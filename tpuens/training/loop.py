@@ -105,17 +105,22 @@ class Trainer:
         return steps
 
     def open_epoch(self, pipeline: Pipeline, epoch: int, *, skip_steps: int = 0) -> Any:
-        """Returns an iterator over the epoch's distributed batches, from step `skip_steps` on."""
+        """Returns an iterator over the epoch's distributed batches, from step `skip_steps` on.
+
+        It does not end with the epoch: take `count_steps` of them.
+        """
 
         def open_shard(context: Any) -> Any:
             # Not the strategy's own devices: a TPU slice counts those of all its hosts as one worker's.
             fed_replicas = context.num_replicas_in_sync // context.num_input_pipelines
-            return pipeline.train_batches(
+            batches = pipeline.train_batches(
                 self.per_replica_batch_size,
                 epoch=epoch,
                 skip_batches=skip_steps * fed_replicas,
                 shard=(context.input_pipeline_id, context.num_input_pipelines),
             )
+            # TensorFlow takes 5 s to let go of a distributed iterator that has come to its end.
+            return batches.repeat()
 
         return iter(self.strategy.distribute_datasets_from_function(open_shard))
 
