@@ -113,7 +113,7 @@ class Suite:
         return "tpuens-bench run" if self.name == "quick" else f"tpuens-bench run {self.name}"
 
 
-_SHORT = Timing(blocks=8, block_seconds=0.25, latency_seconds=2.0)
+_SHORT = Timing(blocks=8, block_seconds=0.25, latency_seconds=1.0)
 _SHORTEST = Timing(blocks=5, block_seconds=0.1)
 _CNN: dict[str, Any] = {"backbone": "cifar_cnn", "image_size": 32, "batch_size": 16, "timing": _SHORT}
 
@@ -130,7 +130,10 @@ QUICK = Suite(
         Scenario(name="inference", seconds=11, **_CNN),
         Scenario(name="time-to-accuracy", seconds=16, options={"target_accuracy": 0.9, "epochs": 4}, **_CNN),
         Scenario(
-            name="ensemble-accuracy", seconds=32, options={"members": 3, "seeds": 1, "epochs": 1}, **_CNN
+            name="ensemble-accuracy",
+            seconds=28,
+            options={"members": 3, "seeds": 1, "epochs": 1, "examples": 1024},
+            **_CNN,
         ),
         Scenario(name="ensemble-inference", seconds=13, options={"members": 3}, **_CNN),
     ),

@@ -40,6 +40,7 @@ class Probe:
         sample: "block" for throughput, "step" for latency.
         parameters: What tells it from other series of the same name.
         min_steps: At least so many steps in all blocks together, such as two epochs.
+        max_block_steps: At most so many in a block, such as an epoch whose opening the warm-up does not show.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Probe:
     sample: Sample = "block"
     parameters: dict[str, Parameter]
     min_steps: int = 1
+    max_block_steps: int = MAX_BLOCK_STEPS
 
 
 def measure_probe(
@@ -81,7 +83,7 @@ def measure_probe(
         samples = round(latency_seconds / max(step_seconds, 1e-9))
         samples, steps = min(max(samples, MIN_LATENCY_STEPS), MAX_LATENCY_STEPS), 1
     else:
-        steps = min(max(1, round(block_seconds / max(step_seconds, 1e-9))), MAX_BLOCK_STEPS)
+        steps = min(max(1, round(block_seconds / max(step_seconds, 1e-9))), probe.max_block_steps)
         samples = max(blocks, -(-probe.min_steps // steps))
     taken = []
     for done in range(1, samples + 1):

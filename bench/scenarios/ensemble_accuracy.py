@@ -25,6 +25,7 @@ from .workload import (
     read_options,
     resolve_batch,
     resolve_image_shape,
+    take_first,
 )
 
 DEFAULT_BATCH_SIZE = 64
@@ -40,6 +41,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     backbones = (options["backbones"] or request.scenario.backbone or "cifar_cnn").split(",")
     batch = resolve_batch(request, strategy, DEFAULT_BATCH_SIZE)
     train_part, test_part = load_parts(request, phases)
+    train_part = take_first(train_part, int(options["examples"]))
     pipelines = [make_pipeline(request, part, cache=True) for part in (train_part, test_part)]
 
     def train_member(seed: int, member: int) -> Predictions:
@@ -81,7 +83,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             dataset=describe_dataset(request),
             num_classes=len(train_part.class_names),
             loss=LOSS,
-            options={"members": count, "seeds": seeds, "epochs": epochs},
+            options={"members": count, "seeds": seeds, "epochs": epochs, "examples": len(train_part)},
         ),
         configuration=describe_configuration(
             request, strategy, batch, optimizer=OPTIMIZER, num_parallel_calls=count_parallel_calls()

@@ -78,7 +78,8 @@ SCENARIOS = Table(
             summary="train members, predict, combine: accuracy of each and of the ensemble",
             runs_on="single",
             # backbones: names separated by commas, taken in turn by the members; "" for the scenario's own
-            options={"members": 3, "seeds": 1, "epochs": 3, "backbones": ""},
+            # examples: train on the first so many only; 0: all of them
+            options={"members": 3, "seeds": 1, "epochs": 3, "backbones": "", "examples": 0},
         ),
         ScenarioRow(
             name="ensemble-inference",

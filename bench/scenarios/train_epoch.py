@@ -31,6 +31,7 @@ from .workload import (
     resolve_batch,
     resolve_image_shape,
     start_step,
+    take_first,
 )
 
 DEFAULT_BATCH_SIZE = 64
@@ -41,8 +42,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     """Returns three probes: compute alone, input alone, and both with the wait for input."""
     batch = resolve_batch(request, strategy, DEFAULT_BATCH_SIZE)
     examples, _ = load_parts(request, phases)
-    limit = int(read_options(request)["examples"]) or len(examples)
-    examples = examples.subset(range(min(limit, len(examples))))
+    examples = take_first(examples, int(read_options(request)["examples"]))
     num_classes = len(examples.class_names)
     trainer = build_trainer(request, strategy, phases, batch=batch, num_classes=num_classes)
     synthetic = make_synthetic_batch(request, strategy, batch, num_classes)
@@ -61,6 +61,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             examples_per_step=batch.global_,
             parameters={},
             min_steps=min_steps,
+            max_block_steps=steps,
         )
 
     return Workload(

@@ -156,6 +156,11 @@ def load_parts(request: Request, phases: Phases, default: str = "digits") -> tup
     return parts[0], parts[1]
 
 
+def take_first(examples: Examples, count: int) -> Examples:
+    """Returns the first `count` examples; all of them where there are fewer, or for 0."""
+    return examples.subset(range(count)) if 0 < count < len(examples) else examples
+
+
 def make_pipeline(request: Request, examples: Examples, *, cache: bool) -> Pipeline:
     """Returns a pipeline with fixed parallelism, so that nothing is still tuning itself while it is timed."""
     return Pipeline(

@@ -130,3 +130,19 @@ def test_a_missing_fence_shows_as_no_time_at_all() -> None:
     nothing: Callable[[], object] = lambda: None  # noqa: E731
     device.fence = nothing  # type: ignore[method-assign, assignment]
     assert sum(measure(device).seconds) == 0
+
+
+def test_a_block_holds_no_more_steps_than_its_probe_allows() -> None:
+    device = Device(step_seconds=0.01)
+    probe = Probe(
+        name="input",
+        step=device.step,
+        fence=device.fence,
+        examples_per_step=1,
+        parameters={},
+        max_block_steps=32,
+    )
+    series = measure_probe(
+        probe, warmup_steps=3, blocks=4, block_seconds=1.0, latency_seconds=1.0, clocks=device.clocks
+    )
+    assert series.steps == (32,) * 4
