@@ -118,7 +118,9 @@ def train(
     dtype_policy: Annotated[str, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")] = "float32",
     jit: Annotated[bool, typer.Option("--jit/--no-jit", help="Compile the steps with XLA.")] = False,
     augment: Annotated[str, typer.Option(help="Augmentations, separated by commas.")] = "",
-    cache: Annotated[bool, typer.Option(help="Keep decoded images in memory.")] = True,
+    cache: Annotated[
+        bool, typer.Option(help="Keep decoded images in memory, where half of it holds them.")
+    ] = True,
     validation_fraction: Annotated[float, typer.Option(help="Share held out of the training part.")] = 0.2,
     split_seed: Annotated[int, typer.Option(help="Seed of that split; ensemble members share it.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of weights, shuffling and augmentation.")] = 0,

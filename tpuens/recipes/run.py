@@ -1,5 +1,6 @@
 """A training run from a configuration to a folder with the model, its predictions and its scores."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +18,7 @@ from ..errors import ConfigurationError, InterruptedRunError
 from ..evaluation.metrics import Scores, compute_scores
 from ..evaluation.predictions import Predictions, label_predictions, save_predictions
 from ..hardware.batches import resolve_batch_size
+from ..hardware.host import collect_host
 from ..hardware.strategies import is_chief, open_strategy
 from ..models.backbones import BACKBONES
 from ..models.classifier import build_classifier
@@ -54,7 +56,7 @@ class TrainConfig:
         dtype_policy: Keras's: float32, mixed_bfloat16, mixed_float16.
         jit_compile: Compile the steps with XLA.
         augment: Names in `AUGMENTATIONS`, in order.
-        cache: Keep decoded images in memory.
+        cache: Keep decoded images in memory, where half of it holds them.
         validation_fraction: Share of the training part held out, stratified.
         split_seed: Of that split: runs that are to be combined share it.
         seed: Of initial weights, shuffling and augmentation.
@@ -166,11 +168,15 @@ def load_parts(config: TrainConfig) -> tuple[dict[str, Examples], list[str]]:
 
 
 def make_pipeline(config: TrainConfig, examples: Examples) -> Pipeline:
-    """Returns the pipeline over some part of the data as the run is configured."""
+    """Returns the pipeline over some part of the data; it caches only what half of the memory holds."""
+    size = len(examples) * math.prod(config.image_shape)
     return Pipeline(
         examples,
         PipelineConfig(
-            image_shape=config.image_shape, augment=config.augment, cache=config.cache, seed=config.seed
+            image_shape=config.image_shape,
+            augment=config.augment,
+            cache=config.cache and size < collect_host().usable_memory_bytes / 2,
+            seed=config.seed,
         ),
     )
 
