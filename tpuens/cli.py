@@ -119,7 +119,7 @@ def train(
     jit: Annotated[bool, typer.Option("--jit/--no-jit", help="Compile the steps with XLA.")] = False,
     augment: Annotated[str, typer.Option(help="Augmentations, separated by commas.")] = "",
     cache: Annotated[
-        bool, typer.Option(help="Keep decoded images in memory, where half of it holds them.")
+        bool, typer.Option(help="Keep decoded images in memory, if half of it holds them.")
     ] = True,
     validation_fraction: Annotated[float, typer.Option(help="Share held out of the training part.")] = 0.2,
     split_seed: Annotated[int, typer.Option(help="Seed of that split; ensemble members share it.")] = 0,
