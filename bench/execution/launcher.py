@@ -73,6 +73,7 @@ def launch_run(
     log: Path,
     limits: Limits,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
     command: list[str] | None = None,
 ) -> RunRecord:
     """Runs one request in a worker process and returns its record, whatever becomes of the worker.
@@ -85,12 +86,13 @@ def launch_run(
         log: File for everything that the worker prints.
         limits: When to stop it.
         on_progress: Told what the worker is at.
+        should_stop: Asked a few times a second whether to stop the worker.
         command: Another program in the worker's place, for tests.
     """
     created = datetime.now(timezone.utc)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as log_file, _spawn(request, log_file, command) as process:
-        outcome = _watch(process, request, limits, on_progress)
+        outcome = _watch(process, limits, on_progress, should_stop)
     return _make_record(request, outcome, created, log)
 
 
@@ -125,9 +127,9 @@ def _spawn(
 
 def _watch(
     process: "subprocess.Popen[bytes]",
-    request: Request,
     limits: Limits,
     on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
 ) -> _Outcome:
     lines: queue.Queue[bytes | None] = queue.Queue()
 
@@ -154,6 +156,8 @@ def _watch(
         if time.monotonic() - checked > CHECK_SECONDS:  # looking costs time on the cores being measured
             checked = time.monotonic()
             outcome.stopped = outcome.stopped or _exceeded(process, limits, deadline, outcome.phase)
+        if should_stop():
+            outcome.stopped = outcome.stopped or "It was stopped by the user."
         if outcome.stopped is not None:
             _kill(process)
     outcome.return_code = process.wait()

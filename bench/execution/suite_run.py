@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from tpuens.errors import ConfigurationError, InterruptedRunError
+from tpuens.training.interrupts import catch_stop_signals
 
 from ..records.atomic import write_file
 from ..records.record import RunRecord
@@ -136,24 +137,26 @@ def run_requests(
     """
     left = TimeLeft(requests)
     records: list[RunRecord] = []
-    for number, request in enumerate(requests, 1):
-        observer.on_start(number, len(requests), request)
-        left.start_run()
-        log = folder / "logs" / f"{number:03d}-{request.scenario.name}-{request.key}-{request.repeat}.log"
-        try:
+    with catch_stop_signals() as stop:
+        for number, request in enumerate(requests, 1):
+            observer.on_start(number, len(requests), request)
+            left.start_run()
+            log = folder / "logs" / f"{number:03d}-{request.scenario.name}-{request.key}-{request.repeat}.log"
             record = launch_run(
                 request,
                 log=log,
                 limits=limits,
                 on_progress=lambda progress: observer.on_progress(progress, left.seconds()),
+                should_stop=lambda: stop.requested,
             )
-        except KeyboardInterrupt:
-            raise InterruptedRunError(
-                f"Stopped after {number - 1} of {len(requests)} runs; their records are kept. "
-                f"Go on with: tpuens-bench run --resume --results {folder}"
-            ) from None
-        left.finish_run()
-        write_record(folder, record)
-        records.append(record)
-        observer.on_record(record)
+            if record.status == "ok" or not stop.requested:
+                left.finish_run()
+                write_record(folder, record)
+                records.append(record)
+                observer.on_record(record)
+            if stop.requested:
+                raise InterruptedRunError(
+                    f"Stopped after {len(records)} of {len(requests)} runs; their records are kept. "
+                    f"Go on with: tpuens-bench run --resume --results {folder}"
+                )
     return records
