@@ -147,7 +147,7 @@ STANDARD = Suite(
     name="standard",
     summary="small networks at their native sizes, and five seeds of ensemble accuracy",
     hardware="a workstation, or one accelerator",
-    duration="about 15 minutes on 2 cores",
+    duration="17 minutes on 2 cores",
     scenarios=(
         Scenario(name="input-pipeline", image_size=224, batch_size=16, seconds=20),
         Scenario(name="input-pipeline", image_size=512, batch_size=16, seconds=20),
@@ -211,7 +211,7 @@ SEEDS = Suite(
     name="seeds",
     summary="the recipes' own networks at the recipes' image sizes",
     hardware="GPUs with 16 GB or more, TPUs",
-    duration="about 1 hour on one data-centre GPU; days on a CPU",
+    duration="an estimate: 1 hour on one data-centre GPU, days on a CPU",
     scenarios=tuple(
         Scenario(name=scenario, backbone=name, image_size=size, batch_size=8, seconds=1800)
         for name, size in _SEEDS
