@@ -39,5 +39,5 @@ def count_faults(**variables: str) -> float:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is Linux's")
 def test_a_step_faults_no_pages_in_again_unless_the_user_has_settings_of_their_own() -> None:
-    assert count_faults() < 100
-    assert count_faults(MALLOC_MMAP_THRESHOLD_="131072") > 1000
+    # How many faults are left without the user's settings varies with what else the process does meanwhile.
+    assert count_faults() < count_faults(MALLOC_MMAP_THRESHOLD_="131072") / 5
