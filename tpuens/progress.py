@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .evaluation.metrics import Scores
-from .recipes.run import Observer
+from .recipes.phases import Observer
 from .training.loop import EpochReport
 from .training.loop import Progress as EpochProgress
 
@@ -19,15 +19,16 @@ class TrainProgress:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
         )
-        self._task = self._bar.add_task("", total=1, rate="", visible=False)
+        self._task = self._bar.add_task("", total=1, rate="", unit="steps", visible=False)
         self.observer = Observer(
             on_status=lambda text: self._console.print(f"[dim]{text}[/dim]", highlight=False),
+            on_features=self._show_features,
             on_progress=self._show_progress,
             on_epoch=self._show_epoch,
         )
@@ -41,12 +42,24 @@ class TrainProgress:
     ) -> None:
         self._bar.stop()
 
+    def _show_features(self, part: str, done: int, total: int) -> None:
+        self._bar.update(
+            self._task,
+            description=f"features of the {part} part",
+            completed=done,
+            total=total,
+            rate="",
+            unit="images",
+            visible=True,
+        )
+
     def _show_progress(self, progress: EpochProgress) -> None:
         self._bar.update(
             self._task,
             description=f"epoch {progress.epoch + 1}",
             completed=progress.step,
             total=progress.steps,
+            unit="steps",
             rate=_format_rate(progress.examples_per_second),
             visible=True,
         )

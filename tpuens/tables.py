@@ -1,13 +1,23 @@
 """Tables that the command line prints."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from .data.datasets import Dataset
 from .data.describe import DatasetDescription
+from .ensembling.describe import format_basis
 from .evaluation.metrics import Scores
+
+_SCORES = {
+    "top_1_accuracy": "accuracy",
+    "log_loss": "log loss",
+    "macro_f1": "macro F1",
+    "macro_roc_auc": "macro ROC AUC",
+    "expected_calibration_error": "calibration error",
+}
 
 
 def print_datasets(rows: Iterable[Dataset]) -> None:
@@ -25,6 +35,8 @@ def print_descriptions(descriptions: Sequence[DatasetDescription]) -> None:
         small, large = ("×".join(map(str, shape)) for shape in (one.smallest_image, one.largest_image))
         shapes = small if small == large else f"{small} to {large} in {one.num_images_read} looked at"
         balance = "" if one.imbalance is None else f", largest class {one.imbalance:.1f} × the smallest"
+        balance += ", any number of classes an image" if one.is_multi_label else ""
+        balance += f", {one.num_duplicates} exact duplicates" if one.num_duplicates else ""
         console.print(
             f"{one.dataset} {one.split}: {one.num_examples:,} images, {shapes}, "
             f"{len(one.class_names)} classes{balance}",
@@ -42,14 +54,47 @@ def print_descriptions(descriptions: Sequence[DatasetDescription]) -> None:
 
 def print_scores(scores: Mapping[str, Scores]) -> None:
     """Prints scores, a row each."""
-    table = Table("", "accuracy", "log loss", "macro F1", "macro ROC AUC", "calibration error")
+    table = Table("", *_SCORES.values())
     for name, row in scores.items():
-        values = (
-            row.top_1_accuracy,
-            row.log_loss,
-            row.macro_f1,
-            row.macro_roc_auc,
-            row.expected_calibration_error,
-        )
+        values = (getattr(row, column) for column in _SCORES)
         table.add_row(name, *("not defined" if value is None else f"{value:.4f}" for value in values))
     Console().print(table)
+
+
+def print_described(described: Mapping[str, Mapping[str, Any]], title: str = "") -> None:
+    """Prints an evaluated ensemble and its members, and what the scores rest on.
+
+    Args:
+        described: From `describe_evaluation`.
+        title: Stands above the names.
+    """
+    whole = described["ensemble"]
+    fitted = [name for name in ("weight", "temperature") if any(name in row for row in described.values())]
+    scored = [name for name in _SCORES if "log_loss" in whole]
+    table = Table(title, *fitted, *(_SCORES[name] for name in scored))
+    for name, row in described.items():
+        table.add_row(name, *(_cell(row, column) for column in [*fitted, *scored]))
+    console = Console()
+    console.print(table)
+    for line in format_basis(whole):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_sweep(field: str, metric: str, rows: Sequence[Mapping[str, float]]) -> None:
+    """Prints what a sweep found, a row a value."""
+    table = Table(field, metric, "95 %")
+    for row in rows:
+        low, high = row.get(f"{metric}_low"), row.get(f"{metric}_high")
+        interval = "one seed" if low is None else f"{low:.4f} to {high:.4f}"
+        table.add_row(f"{row[field]:g}", f"{row[metric]:.4f}", interval)
+    Console().print(table)
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    value = row.get(column)
+    if value is None:
+        return "not defined" if column == "macro_roc_auc" else ""
+    if column != "top_1_accuracy":
+        return f"{value:.4f}"
+    low, high = row["accuracy_interval"]
+    return f"{value:.4f} ({low:.4f} to {high:.4f})"

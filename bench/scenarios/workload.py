@@ -19,6 +19,7 @@ from tpuens.hardware.host import collect_host
 from tpuens.models.backbones import BACKBONES
 from tpuens.models.classifier import build_classifier
 from tpuens.training.loop import Trainer
+from tpuens.training.losses import LossConfig
 from tpuens.training.optimizers import make_optimizer
 from tpuens.training.step import PredictStep, share_among_replicas
 
@@ -133,7 +134,7 @@ def build_trainer(
             optimizer=optimizer,
             strategy=strategy,
             per_replica_batch_size=batch.per_replica,
-            loss=LOSS,
+            loss=LossConfig(name=LOSS),
             jit_compile=request.scenario.jit,
         )
 

@@ -75,7 +75,7 @@ import json, statistics, sys, time
 import keras, numpy as np, tensorflow as tf
 from tpuens.hardware.strategies import open_strategy
 strategy = open_strategy(sys.argv[1])
-from tpuens.training.losses import make_loss
+from tpuens.training.losses import LossConfig, make_loss
 from tpuens.training.optimizers import make_optimizer
 from tpuens.training.step import TrainStep, share_among_replicas
 
@@ -87,7 +87,7 @@ with strategy.scope():
         x = keras.layers.Dense(width, "relu")(x)
     step = TrainStep(
         model=keras.Model(images, keras.layers.Dense(10)(x)),
-        loss=make_loss("sparse_categorical_crossentropy"),
+        loss=make_loss(LossConfig()),
         optimizer=make_optimizer("sgd", learning_rate=1e-6),
         strategy=strategy,
         global_batch_size=batch_size,

@@ -15,21 +15,28 @@ def build_pebble(*, input_shape):
 """
 
 NEGATIVE = """
+import tensorflow as tf
+
 def negative(image, seed):
     return 255 - image
+
+def relabelled(images, targets, seed):
+    return images, tf.roll(targets, -1, axis=0)
 """
 
 CODE = """
 import json
 from tpuens.data import augment
+from tpuens.data.augment import Augmentation
 from tpuens.models import backbones
-from tpuens.registry import Row, Table
+from tpuens.registry import Table
 
 backbones.BACKBONES = Table("backbone", (*backbones.BACKBONES.values(), backbones.Backbone(
     name="pebble", factory="pebble:build_pebble", summary="one convolution", image_size=24, min_image_size=8,
     preprocessing="tf", imagenet_weights=False)))
-augment.AUGMENTATIONS = Table("augmentation", (*augment.AUGMENTATIONS.values(), Row(
-    name="negative", factory="negative:negative", summary="dark and light swapped")))
+augment.AUGMENTATIONS = Table("augmentation", (*augment.AUGMENTATIONS.values(),
+    Augmentation(name="negative", factory="negative:negative", summary="dark and light swapped"),
+    Augmentation(name="relabelled", factory="negative:relabelled", summary="labels moved on", level="batch")))
 
 import numpy as np
 from tpuens.data.datasets import load_examples
@@ -45,7 +52,13 @@ for names in ((), ("negative",)):
     pipeline = Pipeline(train, PipelineConfig(image_shape=(8, 8, 1), augment=names))
     means.append(sum(float(np.mean(images)) for images, _ in pipeline.train_batches(8, epoch=0)))
 layers = [layer.name for layer in grey.layers]
-print(json.dumps({"logits": [*logits.shape, str(logits.dtype)], "layers": layers, "means": means}))
+labels = []
+for names in ((), ("relabelled",)):
+    config = PipelineConfig(image_shape=(8, 8, 1), augment=names, targets="vector")
+    ((_, targets),) = Pipeline(train, config).train_batches(8, epoch=0)
+    labels.append(np.argmax(targets, axis=1).tolist())
+logits = [*logits.shape, str(logits.dtype)]
+print(json.dumps({"logits": logits, "layers": layers, "means": means, "labels": labels}))
 """
 
 
@@ -72,3 +85,5 @@ def test_a_new_backbone_and_a_new_augmentation_are_used_by_name(tmp_path: Path) 
     ]
     plain, negative = answer["means"]
     assert abs(plain + negative - 255) < 1e-3
+    own, relabelled = answer["labels"]
+    assert relabelled == [*own[1:], own[0]] != own

@@ -2,6 +2,8 @@
 
 import io
 import os
+import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from tpuens.data.datasets import load_examples
-from tpuens.data.decode import decode_image, drop_corrupt, find_corrupt, fit_image
-from tpuens.data.examples import Examples, FileImages
+from tpuens.data.decode import decode_image, drop_corrupt, find_corrupt, fit_image, make_reader
+from tpuens.data.examples import EncodedImages, Examples, FileImages
+from tpuens.data.remote import RemotePath
 from tpuens.errors import DataError
 
 
@@ -168,7 +171,7 @@ def test_a_data_set_of_corrupt_images_only_is_an_error(photograph: Image.Image, 
     broken = write_folder(tmp_path, photograph)
     examples = every_example(tmp_path)
     only_broken = examples.subset(np.flatnonzero(np.isin(examples.ids, list(broken))))
-    with pytest.raises(DataError, match="6 files, the first of them"):
+    with pytest.raises(DataError, match="6 images, the first of them"):
         drop_corrupt(only_broken)
 
 
@@ -176,6 +179,117 @@ def test_images_in_memory_are_never_corrupt() -> None:
     digits = load_examples("digits", "test")
     assert find_corrupt(digits) == []
     assert drop_corrupt(digits)[0].fingerprint() == digits.fingerprint()
+
+
+def read_into_memory(examples: Examples) -> Examples:
+    """Returns the examples with the bytes of their files in place of the paths."""
+    assert isinstance(examples.images, FileImages)
+    contents = [Path(path).read_bytes() for path in examples.images.paths]
+    return replace(examples, images=EncodedImages(contents=np.array(contents, dtype=object)))
+
+
+def test_images_in_memory_are_decoded_as_their_files_are(photograph: Image.Image, tmp_path: Path) -> None:
+    broken = write_folder(tmp_path, photograph)
+    on_disk = every_example(tmp_path)
+    in_memory = read_into_memory(on_disk)
+    assert set(find_corrupt(in_memory)) == set(broken)
+    kept, dropped = drop_corrupt(in_memory)
+    assert set(dropped) == set(broken)
+    read_file = make_reader(drop_corrupt(on_disk)[0].images, (20, 30, 3))
+    read_memory = make_reader(kept.images, (20, 30, 3))
+    indices = tf.data.Dataset.range(len(kept))
+    for ours, theirs in zip(indices.map(read_memory), indices.map(read_file), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+# --- Buckets (TensorFlow's file system in memory is reached by URL, as Google's is) -------------------------
+
+
+def copy_to_memory(folder: Path, url: str) -> str:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            target = f"{url}/{file.relative_to(folder).as_posix()}"
+            tf.io.gfile.makedirs(target.rpartition("/")[0])
+            with tf.io.gfile.GFile(target, "wb") as stream:
+                stream.write(file.read_bytes())
+    return url
+
+
+def write_leaves(folder: Path, photograph: Image.Image) -> Path:
+    rows = [f"Train_{index},{index % 2},{1 - index % 2}" for index in range(4)]
+    (folder / "images").mkdir(parents=True)
+    (folder / "train.csv").write_text("\n".join(["image_id,healthy,rust", *rows]))
+    (folder / "test.csv").write_text("image_id\nTest_0\n")
+    for index, name in enumerate([*(row.split(",")[0] for row in rows), "Test_0"]):
+        (folder / "images" / f"{name}.jpg").write_bytes(encode(photograph.resize((40 + index, 30)), "JPEG"))
+    return folder
+
+
+def test_a_data_set_reads_from_a_bucket_as_from_a_folder(photograph: Image.Image, tmp_path: Path) -> None:
+    folder = write_leaves(tmp_path / "leaves", photograph)
+    url = copy_to_memory(folder, "ram://bucket/plant_pathology")
+    for split in ("train", "test"):
+        local, remote = (load_examples("plant_pathology", split, place) for place in (folder, url))
+        assert isinstance(remote.images, FileImages)
+        assert remote.images.paths[0].startswith(f"{url}/images/T")
+        assert remote.fingerprint() == local.fingerprint()
+        assert remote.content_digests() == local.content_digests()
+        assert remote.images.shape(0) == local.images.shape(0)
+        assert np.array_equal(remote.images.read(0), local.images.read(0))
+        ours, theirs = (make_reader(part.images, (20, 30, 3)) for part in (remote, local))
+        assert np.array_equal(ours(tf.constant(0)), theirs(tf.constant(0)))
+
+
+def test_an_image_that_has_gone_from_a_bucket_is_named(photograph: Image.Image, tmp_path: Path) -> None:
+    folder = write_leaves(tmp_path / "leaves", photograph)
+    url = copy_to_memory(folder, "ram://shrinking/plant_pathology")
+    train = load_examples("plant_pathology", "train", "ram://shrinking")
+    tf.io.gfile.remove(f"{url}/images/Train_2.jpg")
+    assert find_corrupt(train) == ["Train_2"]
+    with pytest.raises(DataError, match=r"Received: Train_2\.jpg: no such file"):
+        train.fingerprint()
+    with pytest.raises(DataError, match="without one: Train_2"):
+        load_examples("plant_pathology", "train", url)
+
+
+def test_class_folders_and_cifar_batches_are_read_from_a_bucket(
+    photograph: Image.Image, tmp_path: Path
+) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for index in range(5):
+            image = photograph.rotate(30 * index).resize((9, 9 + len(name) + ord(name[0]) % 2))
+            (tmp_path / "pets" / name / f"{index}.png").write_bytes(encode(image, "PNG"))
+    url = copy_to_memory(tmp_path / "pets", "ram://pets")
+    remote, local = (load_examples("image_folder", "test", place) for place in (url, tmp_path / "pets"))
+    assert remote.fingerprint() == local.fingerprint()
+    batch = {b"data": np.zeros((2, 3072), np.uint8), b"labels": [1, 0]}
+    for name, content in (("batches.meta", {b"label_names": [b"ship", b"frog"]}), ("data_batch_1", batch)):
+        (tmp_path / "cifar").mkdir(exist_ok=True)
+        (tmp_path / "cifar" / name).write_bytes(pickle.dumps(content))
+    examples = load_examples("cifar10", "train", copy_to_memory(tmp_path / "cifar", "ram://small/cifar10"))
+    assert examples.ids.tolist() == ["data_batch_1/00000", "data_batch_1/00001"]
+    with pytest.raises(DataError, match=r"no ram://small/cifar10/test_batch"):
+        load_examples("cifar10", "test", "ram://small")
+
+
+def test_a_bucket_that_is_not_there_or_out_of_reach_is_a_clear_error() -> None:
+    with pytest.raises(DataError, match=r"must be a folder that exists.*ram://nowhere"):
+        load_examples("plant_pathology", "train", "ram://nowhere")
+    with pytest.raises(DataError, match=r"cannot be looked into.*unknown://bucket.*scheme"):
+        load_examples("plant_pathology", "train", "unknown://bucket")
+
+
+def test_a_remote_path_has_the_parts_of_a_local_one() -> None:
+    path = RemotePath("gs://bucket/leaves/") / "train.csv"
+    assert (path.name, path.stem, path.suffix) == ("train.csv", "train", ".csv")
+    assert str(path.parent) == "gs://bucket/leaves"
+    assert sorted([path, path.parent]) == [path.parent, path]
+    with pytest.raises(ValueError, match="to read bytes"):
+        path.open("w")
+
+
+# --- Real images --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif("TPUENS_DATA_DIR" not in os.environ, reason="TPUENS_DATA_DIR is not set")
@@ -196,6 +310,14 @@ def test_real_photographs_are_whole_and_decode_as_pillow_does() -> None:
 # --- Downloads (they need Keras, so they are here) ----------------------------------------------------------
 
 
+@pytest.fixture
+def without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves nothing to be found, so that Keras is asked."""
+    monkeypatch.delenv("TPUENS_DATA_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("without_data")
 @pytest.mark.parametrize("name", ["cifar10", "fashion_mnist"])
 def test_a_failed_download_says_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
@@ -206,6 +328,7 @@ def test_a_failed_download_says_what_to_do(name: str, monkeypatch: pytest.Monkey
         load_examples(name, "train")
 
 
+@pytest.mark.usefixtures("without_data")
 def test_downloaded_cifar10_has_the_ids_of_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     train = np.zeros((10_002, 32, 32, 3), np.uint8), np.ones((10_002, 1), np.uint8)
     test = np.zeros((3, 32, 32, 3), np.uint8), np.full((3, 1), 9, np.uint8)

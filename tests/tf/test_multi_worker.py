@@ -17,10 +17,12 @@ WORKER = """
 import hashlib, sys
 from pathlib import Path
 from tpuens.errors import TpuensError
-from tpuens.recipes.run import TrainConfig, resume, train
+from tpuens.recipes.config import PhaseConfig, TrainConfig
+from tpuens.recipes.run import resume, train
+from tpuens.training.schedules import ScheduleConfig
 action, folder = sys.argv[1], Path(sys.argv[2])
-config = TrainConfig(dataset="digits", image_size=8, colour="grey", strategy="multi-worker", epochs=200,
-                     batch_size=32, learning_rate=0.003)
+config = TrainConfig(dataset="digits", image_size=8, colour="grey", strategy="multi-worker", batch_size=32,
+                     phases=(PhaseConfig(epochs=200, schedule=ScheduleConfig(learning_rate=0.003)),))
 try:
     summary = train(config, folder) if action == "train" else resume(folder, epochs=int(action))
 except TpuensError as error:

@@ -1,5 +1,6 @@
 """The pipeline from examples to batches."""
 
+import dataclasses
 import gc
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tpuens.data.augment import AUGMENTATIONS
+from tpuens.data.augment import AUGMENTATIONS, VIEWS
 from tpuens.data.datasets import load_examples
 from tpuens.data.examples import ArrayImages, Examples, FileImages
 from tpuens.data.pipeline import Pipeline, PipelineConfig, name_corrupt_images
 from tpuens.errors import ConfigurationError, DataError
 
-EVERY_AUGMENTATION = tuple(AUGMENTATIONS)
+EVERY_AUGMENTATION = {"augment": tuple(AUGMENTATIONS), "targets": "vector"}
 Batches = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -90,7 +91,7 @@ def test_an_epoch_is_shuffled_over_the_whole_data_set() -> None:
 
 def test_two_pipelines_with_one_seed_give_the_same_batches() -> None:
     examples = load_examples("digits", "train").subset(range(100))
-    options = {"image_shape": (16, 16, 3), "augment": EVERY_AUGMENTATION, "seed": 3}
+    options = EVERY_AUGMENTATION | {"image_shape": (16, 16, 3), "seed": 3}
     slow = make_pipeline(examples, **options, num_parallel_calls=1, prefetch=1)
     fast = make_pipeline(examples, **options, num_parallel_calls=8)
     assert_same_batches(collect(slow.train_batches(16, epoch=2)), collect(fast.train_batches(16, epoch=2)))
@@ -117,7 +118,7 @@ def test_epochs_and_seeds_differ_in_order_and_in_augmentation() -> None:
 
 
 def test_skipped_batches_leave_exactly_the_tail() -> None:
-    pipeline = make_pipeline(make_numbers(64), augment=EVERY_AUGMENTATION)
+    pipeline = make_pipeline(make_numbers(64), **EVERY_AUGMENTATION)
     whole = collect(pipeline.train_batches(8, epoch=3))
     assert_same_batches(whole[5:], collect(pipeline.train_batches(8, epoch=3, skip_batches=5)))
     assert collect(pipeline.train_batches(8, epoch=3, skip_batches=8)) == []
@@ -135,6 +136,39 @@ def test_shards_joined_step_by_step_are_the_batches_of_one_worker() -> None:
     assert_same_batches(joined, collect(pipeline.train_batches(24, epoch=1, skip_batches=1)))
 
 
+def test_what_mixes_a_batch_does_the_same_in_a_shard_whatever_was_skipped() -> None:
+    options = {"augment": ("mixup", "flip-vertical", "cutmix"), "targets": "vector"}
+    examples = load_examples("digits", "train").subset(range(70))
+    whole = [
+        collect(make_pipeline(examples, **options).train_batches(8, epoch=1, shard=(i, 2))) for i in (0, 1)
+    ]
+    pipeline = make_pipeline(examples, **options, num_parallel_calls=8)
+    for index in (1, 0):
+        resumed = collect(pipeline.train_batches(8, epoch=1, skip_batches=2, shard=(index, 2)))
+        assert_same_batches(resumed, whole[index][2:])
+    shares = [targets.max(axis=1).tolist() for shard in whole for _, targets in shard]
+    assert len({tuple(batch) for batch in shares}) == 8, "every batch of every shard is mixed in its own way"
+
+
+def test_images_are_augmented_before_they_are_mixed_whatever_the_order_of_the_names() -> None:
+    examples = load_examples("digits", "train").subset(range(32))
+    one = make_pipeline(examples, augment=("mixup", "shift"), targets="vector")
+    other = make_pipeline(examples, augment=("shift", "mixup"), targets="vector")
+    plain = make_pipeline(examples, targets="vector")
+    ((images, targets),) = collect(plain.train_batches(32, epoch=0))
+    shift, mixup = (AUGMENTATIONS[name].load() for name in ("shift", "mixup"))
+    for pipeline in (one, other):
+        order, seeds = pipeline._draw_epoch(0)
+        shift_seeds, mixup_seeds = (
+            seeds[order, pipeline.config.augment.index(name)] for name in ("shift", "mixup")
+        )
+        moved = tf.stack([shift(image, seed) for image, seed in zip(images, shift_seeds, strict=True)])
+        expected = mixup(moved, tf.constant(targets), mixup_seeds[0])
+        assert_same_batches(
+            collect(pipeline.train_batches(32, epoch=0)), [(expected[0].numpy(), expected[1].numpy())]
+        )
+
+
 def test_too_few_examples_for_a_batch_on_every_worker_are_an_error() -> None:
     pipeline = make_pipeline(make_numbers(15))
     assert pipeline.train_batches(15, epoch=0).cardinality() == 1
@@ -148,12 +182,50 @@ def test_a_shard_must_be_one_of_those_there_are(shard: tuple[int, int]) -> None:
         make_pipeline(make_numbers(15)).train_batches(1, epoch=0, shard=shard)
 
 
+# --- Targets ------------------------------------------------------------------------------------------------
+
+
+def with_two_labels(numbers: Examples) -> Examples:
+    """Returns the same images with two labels each: whether the number is even, and whether below 10."""
+    numerals = np.arange(len(numbers))
+    labels = np.stack([numerals % 2 == 0, numerals < 10], axis=1).astype(np.int64)
+    return dataclasses.replace(numbers, labels=labels, class_names=("even", "small"))
+
+
+def test_vector_targets_are_one_hot() -> None:
+    dataset = make_pipeline(make_numbers(20), targets="vector").train_batches(5, epoch=0)
+    assert dataset.element_spec[1] == tf.TensorSpec((5, 2), tf.float32)
+    for images, targets in collect(dataset):
+        assert np.array_equal(targets, np.eye(2)[images[:, 0, 0, 0] % 2])
+
+
+def test_several_labels_come_as_vectors_of_0_and_1() -> None:
+    examples = with_two_labels(make_numbers(20))
+    dataset = make_pipeline(examples, targets="vector").train_batches(5, epoch=0)
+    assert dataset.element_spec[1] == tf.TensorSpec((5, 2), tf.float32)
+    for images, targets in collect(dataset):
+        assert np.array_equal(targets, examples.known_labels[images[:, 0, 0, 0]])
+
+
+def test_several_labels_need_vector_targets_to_train_but_not_to_evaluate() -> None:
+    pipeline = make_pipeline(with_two_labels(make_numbers(20)))
+    with pytest.raises(ConfigurationError, match=r"binary_crossentropy.*targets='index'"):
+        pipeline.train_batches(5, epoch=0)
+    assert len(collect(pipeline.evaluation_batches(5))) == 4
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_what_mixes_labels_needs_vector_targets(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} mixes labels: take a loss with vector targets"):
+        PipelineConfig(image_shape=(8, 8, 1), augment=("shift", name))
+
+
 # --- Evaluation batches -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("num_examples", [1, 20, 21])
 def test_evaluation_covers_every_example_once_in_batches_of_one_size(num_examples: int) -> None:
-    pipeline = make_pipeline(make_numbers(num_examples), augment=EVERY_AUGMENTATION)
+    pipeline = make_pipeline(make_numbers(num_examples), **EVERY_AUGMENTATION)
     dataset = pipeline.evaluation_batches(4)
     assert dataset.element_spec[1] == tf.TensorSpec((4,), tf.int64)
     seen: list[int] = []
@@ -164,6 +236,24 @@ def test_evaluation_covers_every_example_once_in_batches_of_one_size(num_example
         assert not images[~present].any()
         seen += index[present].tolist()
     assert seen == list(range(num_examples))
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_view_shows_every_image_in_its_way_and_the_cache_keeps_it_plain(cache: bool) -> None:
+    examples = load_examples("digits", "train").subset(range(10))
+    pipeline = make_pipeline(examples, cache=cache, image_shape=(12, 12, 1))
+    plain = collect(pipeline.evaluation_batches(4))
+    for name, row in VIEWS.items():
+        for (images, index), (seen, seen_index) in zip(
+            plain, collect(pipeline.evaluation_batches(4, view=name)), strict=True
+        ):
+            assert np.array_equal(seen, np.stack([row.load()(image) for image in images]))
+            assert np.array_equal(seen_index, index)
+
+
+def test_an_unknown_view_names_those_that_would_do() -> None:
+    with pytest.raises(ConfigurationError, match="Did you mean 'flip-both'"):
+        make_pipeline(make_numbers(4)).evaluation_batches(2, view="flip-bot")
 
 
 # --- Cache --------------------------------------------------------------------------------------------------
@@ -192,14 +282,14 @@ def test_without_a_cache_files_are_read_every_epoch(tmp_path: Path) -> None:
 
 def test_the_cache_changes_no_batch_and_holds_what_a_stopped_epoch_had_read(tmp_path: Path) -> None:
     examples = write_numbers(tmp_path, 20)
-    options = {"image_shape": (6, 6, 3), "augment": EVERY_AUGMENTATION}
-    cached = make_pipeline(examples, cache=True, prefetch=1, **options)
+    options = EVERY_AUGMENTATION | {"image_shape": (6, 6, 3)}
+    plain, cached = (make_pipeline(examples, cache=cache, prefetch=1, **options) for cache in (False, True))
     for _ in cached.train_batches(4, epoch=0).take(2):
         pass
     for epoch in (0, 1):
         assert_same_batches(
             collect(cached.train_batches(4, epoch=epoch)),
-            collect(make_pipeline(examples, **options).train_batches(4, epoch=epoch)),
+            collect(plain.train_batches(4, epoch=epoch)),
         )
 
 
@@ -230,6 +320,7 @@ def test_a_cache_is_freed_with_its_pipeline() -> None:
         ({"augment": ("flip-horizontl",)}, "Did you mean 'flip-horizontal'"),
         ({"image_shape": (8, 8, 2)}, "1 .grey. or 3 .RGB."),
         ({"image_shape": (0, 8, 3)}, "image_shape=.0, 8, 3."),
+        ({"targets": "one-hot"}, "'index' or 'vector'. Received: targets='one-hot'"),
         ({"seed": -1}, "seed=-1"),
         ({"prefetch": 0}, "prefetch must be 1 or more"),
         ({"num_parallel_calls": 0}, "num_parallel_calls must be 1 or more"),

@@ -61,7 +61,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_everything_behind_that_explains_it(runs: Path) -> None:
     run = runs / "run0"
     config = json.loads((run / "config.json").read_text())
-    assert (config["dataset"], config["epochs"], config["colour"]) == ("digits", 2, "grey")
+    assert (config["dataset"], config["phases"][0]["epochs"], config["colour"]) == ("digits", 2, "grey")
     split = json.loads((run / "split.json").read_text())
     assert len(set(split["train"]) | set(split["validation"]) | set(split["test"])) == 1797
     with (run / "history.csv").open() as file:

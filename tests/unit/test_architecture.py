@@ -19,6 +19,7 @@ TPUENS_LAYERS = (
     {"ensembling"},
     {"recipes"},
     {"quiet", "progress", "tables"},
+    {"commands"},
     {"cli"},
     {"bench_command"},
 )

@@ -1,5 +1,6 @@
 """Descriptions and contact sheets."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,8 @@ def test_a_description_counts_classes_and_measures_images(tmp_path: Path) -> Non
     assert description.smallest_image == (20, 20, 3)
     assert description.largest_image == (30, 40, 3)
     assert description.num_images_read == 6
+    assert description.num_duplicates == 4, "there are two different images"
+    assert not description.is_multi_label
 
 
 def test_unlabelled_examples_have_no_class_counts() -> None:
@@ -56,6 +59,30 @@ def test_unlabelled_examples_have_no_class_counts() -> None:
     assert description.class_counts is None
     assert description.imbalance is None
     assert description.largest_image == (4, 5, 1)
+
+
+def label_several(examples: Examples) -> Examples:
+    """Returns the examples with both classes on the first five and none on the others."""
+    return replace(examples, labels=np.repeat([[1, 1], [0, 0]], 5, axis=0))
+
+
+def test_an_example_of_several_classes_counts_for_each(tmp_path: Path) -> None:
+    description = describe_examples(label_several(write_colours(tmp_path)).subset(range(1, 7)))
+    assert description.is_multi_label
+    assert description.class_counts == (4, 4)
+
+
+def test_a_caption_names_all_classes_of_an_image_or_none(tmp_path: Path) -> None:
+    examples = replace(label_several(write_colours(tmp_path)), class_names=("a", "b"))
+    for name, wanted in (("both", slice(0, 1)), ("none", slice(9, 10))):
+        expected = replace(
+            examples.subset(range(10)[wanted]),
+            class_names=("a, b", "none"),
+            labels=np.array([int(name == "none")]),
+        )
+        draw_contact_sheet(examples.subset(range(10)[wanted]), tmp_path / "drawn.png", rows=1, columns=1)
+        draw_contact_sheet(expected, tmp_path / "expected.png", rows=1, columns=1)
+        assert (tmp_path / "drawn.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
 
 
 def test_nothing_cannot_be_described(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tpuens.ensembling.combine import combine_predictions
+from tpuens.ensembling.combine import METHODS, combine_predictions, geometric_mean, rank_average
 from tpuens.errors import ConfigurationError, DataError, RunError
 from tpuens.evaluation.metrics import compute_calibration_error, compute_scores, score_predictions
 from tpuens.evaluation.predictions import Predictions, load_predictions, save_predictions
@@ -69,6 +69,92 @@ def test_weights_that_make_no_mean_are_refused(weights: list[float]) -> None:
         combine_predictions([predictions(SURE), predictions(FLAT)], weights)
 
 
+@pytest.mark.parametrize("name", [name for name, row in METHODS.items() if not row.learns])
+def test_every_method_gives_probabilities_and_keeps_members_that_agree(name: str) -> None:
+    weights = [0.3, 0.7] if METHODS[name].takes_weights else None
+    combined = combine_predictions([predictions(SURE), predictions(SURE)], weights, method=name)
+    assert combined.probabilities.dtype == np.float32
+    assert combined.probabilities.sum(axis=1) == pytest.approx(np.ones(3))
+    assert combined.probabilities.argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_the_geometric_mean_is_that_of_logarithms() -> None:
+    combined = combine_predictions([predictions(SURE), predictions(FLAT)], [1, 3], method="geometric")
+    expected = np.array(SURE) ** 0.25 * np.array(FLAT) ** 0.75
+    assert combined.probabilities == pytest.approx(expected / expected.sum(axis=1, keepdims=True), abs=1e-6)
+
+
+def test_the_geometric_mean_of_multi_label_predictions_is_that_of_odds() -> None:
+    a, b = np.array([[0.9, 0.2]], np.float32), np.array([[0.6, 0.5]], np.float32)
+    odds = np.sqrt(a / (1 - a) * b / (1 - b))
+    combined = geometric_mean([a, b], np.array([0.5, 0.5]), multi_label=True)
+    assert combined == pytest.approx(odds / (1 + odds), abs=1e-6)
+
+
+def test_a_member_that_rules_a_class_out_leaves_the_geometric_mean_finite() -> None:
+    certain = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    for multi_label in (False, True):
+        combined = geometric_mean([certain, certain[::-1]], np.array([0.5, 0.5]), multi_label=multi_label)
+        assert combined == pytest.approx(np.full((2, 2), 0.5), abs=1e-3)
+
+
+def test_ranks_are_shares_of_the_examples_and_ties_share_theirs() -> None:
+    column = np.array([[0.1], [0.4], [0.4], [0.9]], np.float32)
+    ranks = rank_average([column, column**9], np.array([0.5, 0.5]), multi_label=True)
+    assert ranks[:, 0] == pytest.approx([1 / 4, 2.5 / 4, 2.5 / 4, 1])
+
+
+def test_the_methods_that_learn_or_take_no_weights_say_so() -> None:
+    members = [predictions(SURE), predictions(FLAT)]
+    with pytest.raises(ConfigurationError, match="learns from labels"):
+        combine_predictions(members, method="stack")
+    with pytest.raises(ConfigurationError, match="takes weights"):
+        combine_predictions(members, [1, 2], method="mean")
+    with pytest.raises(ConfigurationError, match="Did you mean 'geometric'"):
+        combine_predictions(members, method="geometrc")
+
+
+def multi_label(labels: list[list[int]] | None, **fields: object) -> Predictions:
+    rows = np.array([[0.9, 0.8, 0.1], [0.2, 0.1, 0.0], [0.5, 0.5, 1.0]], np.float32)
+    known = None if labels is None else np.array(labels)
+    return replace(predictions(SURE), probabilities=rows, labels=known, **fields)  # type: ignore[arg-type]
+
+
+MANY = [[1, 1, 0], [0, 0, 0], [0, 1, 1]]
+
+
+def test_multi_label_predictions_are_kept_and_combined(tmp_path: Path) -> None:
+    save_predictions(tmp_path / "p.npz", multi_label(MANY))
+    read = load_predictions(tmp_path / "p.npz")
+    assert read.is_multi_label
+    assert read.labels is not None
+    assert read.labels.tolist() == MANY
+    combined = combine_predictions([read, replace(read, labels=None, sigmoid=True)])
+    assert combined.probabilities == pytest.approx(read.probabilities)
+
+
+def test_unlabelled_multi_label_predictions_need_to_be_told_from_wrong_ones(tmp_path: Path) -> None:
+    save_predictions(tmp_path / "p.npz", multi_label(None, sigmoid=True))
+    assert load_predictions(tmp_path / "p.npz").is_multi_label
+    save_predictions(tmp_path / "q.npz", multi_label(None))
+    with pytest.raises(DataError, match=r"sum to 1.*q\.npz"):
+        load_predictions(tmp_path / "q.npz")
+
+
+def test_members_whose_classes_may_meet_are_not_combined_with_others() -> None:
+    with pytest.raises(DataError, match="labels of one kind"):
+        combine_predictions([predictions(SURE), multi_label(MANY)])
+    with pytest.raises(DataError, match="differ at ids b"):
+        combine_predictions([multi_label(MANY), multi_label([MANY[0], [0, 0, 1], MANY[2]])])
+
+
+def test_labels_of_unlabelled_first_members_are_still_compared() -> None:
+    unlabelled = replace(predictions(SURE), labels=None)
+    other = replace(predictions(SURE), labels=np.array([0, 2, 2]))
+    with pytest.raises(DataError, match="differ at ids b"):
+        combine_predictions([unlabelled, predictions(SURE), other])
+
+
 def test_a_single_member_is_no_ensemble() -> None:
     with pytest.raises(ConfigurationError, match="at least two"):
         combine_predictions([predictions(SURE)])
@@ -120,18 +206,47 @@ def test_predictions_are_read_back_as_they_were_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"),
+    ("broken", "message"),
     [
-        ([[float("nan"), 0.5, 0.5], SURE[1], SURE[2]], "first ids a"),
-        ([SURE[0], [0.5, 0.6, 0.5], SURE[2]], "first ids b"),
-        ([SURE[0], SURE[1]], "one row an id"),
+        (predictions([[float("nan"), 0.5, 0.5], SURE[1], SURE[2]]), "finite.*first ids a"),
+        (predictions([SURE[0], [0.5, 0.6, 0.5], SURE[2]]), "sum to 1.*first ids b"),
+        (predictions([SURE[0], SURE[1], [1.5, -0.5, 0.0]]), "between 0 and 1.*first ids c"),
+        (predictions([SURE[0], SURE[1]]), "one row an id"),
+        (predictions(SURE, ids="aba"), "only once.*Received: a more than once"),
+        (replace(predictions(SURE), labels=np.array([0, 3, 1])), r"in 0\.\.2.*first ids b"),
+        (replace(predictions(SURE), labels=np.array([0, 1])), "one label an id"),
+        (multi_label([[1, 1, 0], [0, 0, 2], [0, 1, 1]]), r"in 0\.\.1.*first ids b"),
+        (multi_label([[1, 1], [0, 0], [0, 1]]), "a 0 or 1 for every id and class"),
     ],
+    ids=["nan", "sum", "range", "rows", "twice", "label", "labels", "labels of 2", "labels of 2 classes"],
 )
-def test_a_file_without_probabilities_is_refused(
-    rows: list[list[float]], message: str, tmp_path: Path
+def test_a_file_with_what_cannot_be_predictions_is_refused_by_name(
+    broken: Predictions, message: str, tmp_path: Path
 ) -> None:
-    save_predictions(tmp_path / "p.npz", predictions(rows))
-    with pytest.raises(DataError, match=message):
+    save_predictions(tmp_path / "p.npz", broken)
+    with pytest.raises(DataError, match=rf"{message}.*p\.npz") as caught:
+        load_predictions(tmp_path / "p.npz")
+    assert caught.value.exit_code == 2
+
+
+def test_compressed_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    np.savez_compressed(
+        tmp_path / "old.npz",
+        ids=np.array(["a", "b", "c"]),
+        probabilities=np.array(SURE, np.float32),
+        class_names=np.array(["x", "y", "z"]),
+        source=np.array("old"),
+        labels=np.array([0, 1, 2]),
+    )
+    read = load_predictions(tmp_path / "old.npz")
+    assert (len(read), read.is_multi_label, read.source) == (3, False, "old")
+
+
+def test_a_truncated_prediction_file_is_refused_by_name(tmp_path: Path) -> None:
+    save_predictions(tmp_path / "p.npz", predictions(SURE))
+    whole = (tmp_path / "p.npz").read_bytes()
+    (tmp_path / "p.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"cannot be read.*p\.npz"):
         load_predictions(tmp_path / "p.npz")
 
 

@@ -1,14 +1,14 @@
-"""Examples, their fingerprint, and stratified splits."""
+"""Examples: their labels, images, fingerprint and digests."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tpuens.data.examples import ArrayImages, Examples, FileImages
-from tpuens.data.splits import split_holdout
-from tpuens.errors import ConfigurationError, DataError
+from tpuens.data.examples import ArrayImages, EncodedImages, Examples, FileImages, Images
+from tpuens.errors import DataError
 
 
 def make_examples(labels: list[int], class_names: tuple[str, ...] = ("cat", "dog")) -> Examples:
@@ -132,40 +132,103 @@ def test_the_fingerprint_of_files_changes_with_a_file_and_names_a_missing_one(tm
         examples.fingerprint()
 
 
-def test_a_holdout_keeps_the_proportions_of_the_classes() -> None:
-    examples = make_examples([0] * 60 + [1] * 20)
-    rest, held_out = split_holdout(examples, fraction=0.25, seed=0)
-    assert np.bincount(rest.known_labels).tolist() == [45, 15]
-    assert np.bincount(held_out.known_labels).tolist() == [15, 5]
-    assert sorted([*rest.ids, *held_out.ids]) == sorted(examples.ids)
+# --- Several classes an example -----------------------------------------------------------------------------
 
 
-def test_a_holdout_is_the_same_for_the_same_seed_only() -> None:
-    examples = make_examples([0, 1] * 20)
-    first, again, other = (split_holdout(examples, fraction=0.3, seed=seed)[1] for seed in (7, 7, 8))
-    assert first.ids.tolist() == again.ids.tolist()
-    assert first.ids.tolist() != other.ids.tolist()
+def make_multi_label_examples(rows: list[list[int]]) -> Examples:
+    return Examples(
+        dataset="leaves",
+        split="train",
+        ids=np.array([f"leaf-{index}" for index in range(len(rows))]),
+        labels=np.array(rows, dtype=np.int64),
+        class_names=("rust", "scab"),
+        images=ArrayImages(pixels=np.zeros((len(rows), 2, 2, 3), np.uint8)),
+    )
 
 
-def test_a_class_with_a_single_example_cannot_be_split() -> None:
-    with pytest.raises(DataError, match="class 'dog' of 'pets' with 1 example"):
-        split_holdout(make_examples([0, 0, 0, 1]), fraction=0.5, seed=0)
+def test_an_example_may_be_of_several_classes_or_of_none() -> None:
+    examples = make_multi_label_examples([[1, 1], [0, 1], [0, 0]])
+    assert examples.is_multi_label
+    assert not make_examples([0, 1]).is_multi_label
+    assert examples.class_counts.tolist() == [1, 2]
+    assert examples.subset([2, 0]).known_labels.tolist() == [[0, 0], [1, 1]]
+    assert examples.fingerprint() != make_multi_label_examples([[1, 1], [0, 1], [1, 0]]).fingerprint()
 
 
-@pytest.mark.parametrize("fraction", [0.01, 0.06])
-def test_a_class_that_one_part_would_lack_is_named(fraction: float) -> None:
-    examples = make_examples([0] * 30 + [1] * 2)
-    with pytest.raises(DataError, match="without class 'dog'"):
-        split_holdout(examples, fraction=fraction, seed=0)
+def test_classes_are_counted_even_without_an_example() -> None:
+    assert make_examples([0, 0, 2], class_names=("cat", "dog", "cow")).class_counts.tolist() == [2, 0, 1]
 
 
-def test_a_class_without_any_example_does_not_hinder_a_split() -> None:
-    examples = make_examples([0, 0, 2, 2], class_names=("cat", "unicorn", "dog"))
-    rest, held_out = split_holdout(examples, fraction=0.5, seed=0)
-    assert sorted(rest.known_labels.tolist()) == sorted(held_out.known_labels.tolist()) == [0, 2]
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[0, 2]], r"2 here, must be 0 or 1.*'leaves' with labels from 0 to 2"),
+        ([[0, 1, 0]], r"2 here.*labels of \(1, 3\)"),
+    ],
+)
+def test_multi_label_rows_hold_a_nought_or_a_one_for_each_class(rows: list[list[int]], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        make_multi_label_examples(rows)
 
 
-@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5])
-def test_a_holdout_is_a_share_between_nought_and_one(fraction: float) -> None:
-    with pytest.raises(ConfigurationError, match="between 0 and 1"):
-        split_holdout(make_examples([0, 0, 1, 1]), fraction=fraction, seed=0)
+# --- Image files in memory, and exact duplicates ------------------------------------------------------------
+
+
+def read_into_memory(examples: Examples) -> EncodedImages:
+    assert isinstance(examples.images, FileImages)
+    contents = [Path(path).read_bytes() for path in examples.images.paths]
+    return EncodedImages(contents=np.array(contents, dtype=object))
+
+
+def test_image_files_in_memory_read_as_those_on_disk(tmp_path: Path) -> None:
+    files = make_file_examples(tmp_path / "pets")
+    in_memory = read_into_memory(files)
+    assert len(in_memory) == 3
+    assert in_memory.shape(2) == files.images.shape(2) == (4, 8, 3)
+    assert np.array_equal(in_memory.read(1), files.images.read(1))
+    assert in_memory.subset([2, 0]).contents[1] == in_memory.contents[0]
+    assert in_memory.content_digests() == files.content_digests()
+
+
+def test_the_fingerprint_of_files_in_memory_knows_every_byte(tmp_path: Path) -> None:
+    examples = make_file_examples(tmp_path / "pets")
+    contents = read_into_memory(examples).contents
+    changed = contents.copy()
+    changed[0] = bytes([contents[0][0] ^ 1]) + contents[0][1:]
+
+    def fingerprint(contents: np.ndarray) -> str:
+        return replace(examples, images=EncodedImages(contents=contents)).fingerprint()
+
+    assert fingerprint(contents) == fingerprint(contents.copy()) != fingerprint(changed)
+
+
+def test_files_in_memory_are_bytes_in_an_array_of_objects() -> None:
+    with pytest.raises(DataError, match=r"Received: \|S2 of shape \(1,\)"):
+        EncodedImages(contents=np.array([b"ab"]))
+
+
+def test_duplicates_and_only_they_have_the_same_digest(tmp_path: Path) -> None:
+    pixels = np.zeros((4, 2, 2, 3), np.uint8)
+    pixels[1, 1, 1, 1] = 1
+    contents = np.array([b"one", b"two", b"one", b"one"], dtype=object)
+    for index, content in enumerate(contents):
+        (tmp_path / str(index)).write_bytes(content)
+    kinds: list[tuple[Images, list[int]]] = [
+        (ArrayImages(pixels=pixels), [0, 1, 0, 0]),
+        (EncodedImages(contents=contents), [0, 1, 0, 0]),
+        (FileImages(paths=tuple(str(tmp_path / str(index)) for index in range(4))), [0, 1, 0, 0]),
+    ]
+    for images, expected in kinds:
+        digests = images.content_digests()
+        assert [digests.index(digest) for digest in digests] == expected
+
+
+def test_the_digest_of_a_file_follows_its_content(tmp_path: Path) -> None:
+    examples = make_file_examples(tmp_path / "pets")
+    before = examples.content_digests()
+    (tmp_path / "pets" / "1.png").write_bytes(b"another")
+    after = examples.content_digests()
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
+    (tmp_path / "pets" / "2.png").unlink()
+    with pytest.raises(DataError, match=r"2\.png"):
+        examples.content_digests()

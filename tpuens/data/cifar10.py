@@ -2,7 +2,6 @@
 
 import pickle
 import re
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from ..errors import DataError
 from .downloads import load_with_keras
 from .examples import ArrayImages, Examples
+from .remote import DataPath
 
 # The names and the size of a batch that the downloaded data set has; a folder's own are read from its files.
 _DOWNLOADED_CLASSES = (
@@ -32,7 +32,7 @@ _REMEDY = (
 )
 
 
-def load_cifar10(split: str, data_dir: Path | None = None) -> Examples:
+def load_cifar10(split: str, data_dir: DataPath | None = None) -> Examples:
     """Returns one split of CIFAR-10: 32×32 RGB images in 10 classes.
 
     Class names and counts come from the files; a batch may hold any number of images.
@@ -85,7 +85,7 @@ def _examples(
     )
 
 
-def _batch_files(folder: Path, split: str) -> list[Path]:
+def _batch_files(folder: DataPath, split: str) -> list[DataPath]:
     """Returns the split's files, in the order of their numbers."""
     if split == "test":
         return [folder / "test_batch"]
@@ -98,10 +98,10 @@ def _batch_files(folder: Path, split: str) -> list[Path]:
         raise DataError(
             f"CIFAR-10 comes in numbered batches. {_REMEDY} Received: no data_batch_1 in {folder}"
         )
-    return [file for _, file in sorted(numbered)]
+    return [file for _, file in sorted(numbered, key=lambda pair: pair[0])]
 
 
-def _read_batch(file: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def _read_batch(file: DataPath) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Returns the images of a batch, (n, 32, 32, 3), and its labels."""
     rows = np.asarray(_field(file, "data"))
     labels = np.asarray(_field(file, "labels"), dtype=np.int64)
@@ -114,7 +114,7 @@ def _read_batch(file: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64
     return np.ascontiguousarray(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels
 
 
-def _field(file: Path, name: str) -> Any:
+def _field(file: DataPath, name: str) -> Any:
     """Returns one entry of a pickled dictionary, whose keys are bytes in the original and may be text."""
     try:
         with file.open("rb") as stream:

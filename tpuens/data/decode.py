@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import DataError
-from .examples import ArrayImages, Examples, Images
+from .examples import ArrayImages, EncodedImages, Examples, Images
 
 ImageShape = tuple[int, int, int]  # height, width, channels (1: grey, 3: RGB)
 
@@ -85,11 +85,17 @@ def _to_colour(image: Any) -> Any:
 
 
 def make_reader(images: Images, image_shape: ImageShape) -> Callable[[Any], Any]:
-    """Returns a function from an image's index (scalar int64 tensor) to its pixels, for use in tf.data."""
+    """Returns a function from an image's index (scalar int64 tensor) to its pixels, for use in tf.data.
+
+    What lies in memory stays in the host's; a path may be a URL that `tf.io.read_file` reads.
+    """
     with tf.device("CPU:0"):
         if isinstance(images, ArrayImages):
             pixels = tf.constant(images.pixels)
             return lambda index: fit_image(pixels[index], image_shape, antialias=True)
+        if isinstance(images, EncodedImages):
+            contents = tf.constant(images.contents, dtype=tf.string)
+            return lambda index: decode_image(contents[index], image_shape)
         paths = tf.constant([os.fsencode(path) for path in images.paths])
         return lambda index: decode_image(tf.io.read_file(paths[index]), image_shape)
 
@@ -125,6 +131,6 @@ def drop_corrupt(examples: Examples) -> tuple[Examples, list[str]]:
     if corrupt and len(corrupt) == len(examples):
         raise DataError(
             f"No image of {examples.dataset!r} can be decoded: JPEG, PNG, GIF and BMP files are read. "
-            f"Received: {len(corrupt)} files, the first of them {corrupt[0]}"
+            f"Received: {len(corrupt)} images, the first of them {corrupt[0]}"
         )
     return examples.subset(np.flatnonzero(~np.isin(examples.ids, corrupt))), corrupt

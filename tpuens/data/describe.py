@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ConfigurationError, DataError
 from .examples import Examples
+from .splits import count_duplicates
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
@@ -27,10 +28,12 @@ class DatasetDescription:
 
     Attributes:
         dataset: The data set's name.
-        split: ``"train"`` or ``"test"``.
+        split: ``"train"``, ``"validation"`` or ``"test"``.
         num_examples: How many examples there are.
+        num_duplicates: How many of them have an image that an earlier one has.
         class_names: The classes, in the order of the labels.
         class_counts: Examples of each class; None where unlabelled.
+        is_multi_label: Whether an example may be of several classes, or of none.
         smallest_image: The least height, width and number of channels among the images looked at.
         largest_image: The greatest of each.
         num_images_read: How many images, evenly spread, the two come from.
@@ -39,8 +42,10 @@ class DatasetDescription:
     dataset: str
     split: str
     num_examples: int
+    num_duplicates: int
     class_names: tuple[str, ...]
     class_counts: tuple[int, ...] | None
+    is_multi_label: bool
     smallest_image: tuple[int, int, int]
     largest_image: tuple[int, int, int]
     num_images_read: int
@@ -54,25 +59,26 @@ class DatasetDescription:
 
 
 def describe_examples(examples: Examples) -> DatasetDescription:
-    """Returns the counts, the class balance and the image shapes of one split.
+    """Returns the counts, the class balance, the duplicates and the image shapes of one split.
+
+    Every image file is read, to find the duplicates; none is decoded.
 
     Raises:
-        DataError: There are no examples, or an image file's header cannot be read.
+        DataError: There are no examples, or an image file is missing or has no header that can be read.
     """
     if len(examples) == 0:
         raise DataError(f"Only examples can be described. Received: none in {examples.dataset!r}")
     sample = np.unique(np.linspace(0, len(examples) - 1, num=_SHAPES_READ, dtype=np.int64))
     shapes = np.array([_image_shape(examples, int(index)) for index in sample])
     smallest, largest = shapes.min(axis=0).tolist(), shapes.max(axis=0).tolist()
-    counts = None
-    if examples.labels is not None:
-        counts = tuple(np.bincount(examples.labels, minlength=len(examples.class_names)).tolist())
     return DatasetDescription(
         dataset=examples.dataset,
         split=examples.split,
         num_examples=len(examples),
+        num_duplicates=count_duplicates(examples),
         class_names=examples.class_names,
-        class_counts=counts,
+        class_counts=None if examples.labels is None else tuple(examples.class_counts.tolist()),
+        is_multi_label=examples.is_multi_label,
         smallest_image=(smallest[0], smallest[1], smallest[2]),
         largest_image=(largest[0], largest[1], largest[2]),
         num_images_read=len(sample),
@@ -151,6 +157,11 @@ def _tile(examples: Examples, index: int) -> Image.Image:
 def _caption(examples: Examples, index: int) -> str:
     if examples.labels is None:
         return str(examples.ids[index])
+    if examples.is_multi_label:
+        return (
+            ", ".join(examples.class_names[label] for label in np.flatnonzero(examples.labels[index]))
+            or "none"
+        )
     return examples.class_names[int(examples.labels[index])]
 
 

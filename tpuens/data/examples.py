@@ -2,110 +2,18 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from .images import ArrayImages, EncodedImages, FileImages, Images, Indices, join_images
 
-Indices: TypeAlias = Sequence[int] | npt.NDArray[np.integer]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ArrayImages:
-    """Images that lie in memory, all of one shape.
-
-    Attributes:
-        pixels: uint8, (n, height, width, channels); 1 channel is grey, 3 are RGB.
-    """
-
-    pixels: npt.NDArray[np.uint8]
-
-    def __post_init__(self) -> None:
-        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4 or self.pixels.shape[-1] not in (1, 3):
-            raise DataError(
-                "Images in memory must be uint8 of shape (n, height, width, 1 or 3). "
-                f"Received: {self.pixels.dtype} of shape {self.pixels.shape}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def subset(self, indices: Indices) -> "ArrayImages":
-        """Returns the images at these positions, in this order."""
-        return ArrayImages(pixels=self.pixels[np.asarray(indices)])
-
-    def shape(self, index: int) -> tuple[int, int, int]:
-        """Returns the height, width and channels of one image."""
-        height, width, channels = self.pixels.shape[1:]
-        return height, width, channels
-
-    def read(self, index: int) -> npt.NDArray[np.uint8]:
-        """Returns one image: uint8, (height, width, channels)."""
-        image: npt.NDArray[np.uint8] = self.pixels[index]
-        return image
-
-    def fingerprint_parts(self) -> Iterator[bytes]:
-        """Yields what tells these images from others: their shape and every pixel."""
-        yield json.dumps(self.pixels.shape).encode()
-        yield np.ascontiguousarray(self.pixels).tobytes()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FileImages:
-    """Images in files of their own: JPEG, PNG, GIF or BMP, of any size.
-
-    Attributes:
-        paths: Absolute. Messages and fingerprints name an image by its example's id instead.
-    """
-
-    paths: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def subset(self, indices: Indices) -> "FileImages":
-        """Returns the images at these positions, in this order."""
-        return FileImages(paths=tuple(self.paths[index] for index in indices))
-
-    def shape(self, index: int) -> tuple[int, int, int]:
-        """Returns the height, width and channels of one image, from its file's header.
-
-        Raises:
-            OSError: The file is missing or is no image.
-        """
-        from PIL import Image
-
-        with Image.open(self.paths[index]) as image:
-            return image.height, image.width, len(image.getbands())
-
-    def read(self, index: int) -> npt.NDArray[np.uint8]:
-        """Returns one image in colour: uint8, (height, width, 3).
-
-        Raises:
-            OSError: The file is missing or cannot be decoded.
-        """
-        from PIL import Image
-
-        with Image.open(self.paths[index]) as image:
-            return np.asarray(image.convert("RGB"))
-
-    def fingerprint_parts(self) -> Iterator[bytes]:
-        """Yields what tells these images from others at little cost: the size of every file.
-
-        Raises:
-            OSError: A file is missing.
-        """
-        for path in self.paths:
-            yield f"{os.stat(path).st_size}\n".encode()  # noqa: PTH116 - three times as fast, and there are many
-
-
-Images: TypeAlias = ArrayImages | FileImages
+__all__ = ["ArrayImages", "EncodedImages", "Examples", "FileImages", "Images"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,10 +22,11 @@ class Examples:
 
     Attributes:
         dataset: The data set's name.
-        split: ``"train"`` or ``"test"``.
+        split: ``"train"``, ``"validation"`` or ``"test"``.
         ids: (n,) strings, unique, the same on every machine.
-        labels: (n,) int64 in 0..k-1; None where unlabelled.
-        class_names: The k classes, in the order of the labels; the same for both splits.
+        labels: (n,) int64 in 0..k-1, the number of each example's class; or, where an example may be of
+            several classes or of none, (n, k) int64 of 0 and 1, a column a class. None where unlabelled.
+        class_names: The k classes, in the order of the labels; the same for all splits.
         images: Where the pixels come from, in the order of the ids.
     """
 
@@ -140,9 +49,16 @@ class Examples:
             raise DataError(f"The ids of examples must be unique. Received: dataset={self.dataset!r}")
         if labels is None or len(labels) == 0:
             return
-        if not 0 <= labels.min() <= labels.max() < len(self.class_names):
+        classes = len(self.class_names)
+        if labels.ndim == 1:
+            rule, highest = f"Labels must lie in 0..{classes - 1}, one for each class name", classes - 1
+        else:
+            rule, highest = f"Labels with a column a class, {classes} here, must be 0 or 1", 1
+            if labels.ndim != 2 or labels.shape[1] != classes:
+                raise DataError(f"{rule}. Received: dataset={self.dataset!r} with labels of {labels.shape}")
+        if not 0 <= labels.min() <= labels.max() <= highest:
             raise DataError(
-                f"Labels must lie in 0..{len(self.class_names) - 1}, one for each class name. Received: "
+                f"{rule}. Received: "
                 f"dataset={self.dataset!r} with labels from {labels.min()} to {labels.max()}"
             )
 
@@ -150,8 +66,13 @@ class Examples:
         return len(self.ids)
 
     @property
+    def is_multi_label(self) -> bool:
+        """Whether an example may be of several classes, or of none: labels are (n, k) of 0 and 1."""
+        return self.labels is not None and self.labels.ndim == 2
+
+    @property
     def known_labels(self) -> npt.NDArray[np.int64]:
-        """The labels, (n,) int64.
+        """The labels, int64: (n,), or (n, k) where `is_multi_label`.
 
         Raises:
             DataError: The examples are unlabelled.
@@ -162,6 +83,17 @@ class Examples:
                 f"dataset={self.dataset!r}, split={self.split!r}, which has no labels"
             )
         return self.labels
+
+    @property
+    def class_counts(self) -> npt.NDArray[np.int64]:
+        """How many examples each class has, (k,) int64.
+
+        Raises:
+            DataError: The examples are unlabelled.
+        """
+        if self.is_multi_label:
+            return self.known_labels.sum(axis=0)
+        return np.bincount(self.known_labels, minlength=len(self.class_names))
 
     def subset(self, indices: Indices) -> "Examples":
         """Returns the examples at these positions, in this order; the class names stay whole."""
@@ -183,12 +115,48 @@ class Examples:
         """
         labels = None if self.labels is None else self.labels.tolist()
         digest = hashlib.sha256(json.dumps([self.ids.tolist(), labels, list(self.class_names)]).encode())
-        try:
+        with _naming_lost_files(self.dataset):
             for part in self.images.fingerprint_parts():
                 digest.update(part)
-        except OSError as error:
-            raise DataError(
-                f"An image of {self.dataset!r} cannot be read: put it back, or pass --on-corrupt skip. "
-                f"Received: {Path(error.filename).name}: {error.strerror}"
-            ) from error
         return digest.hexdigest()[:16]
+
+    def content_digests(self) -> list[bytes]:
+        """Returns 16 bytes for each image, equal for exact duplicates only.
+
+        Raises:
+            DataError: An image file is missing.
+        """
+        with _naming_lost_files(self.dataset):
+            return self.images.content_digests()
+
+
+@contextmanager
+def _naming_lost_files(dataset: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"An image of {dataset!r} cannot be read: put it back, or pass --on-corrupt skip. "
+            f"Received: {Path(error.filename).name}: {error.strerror}"
+        ) from error
+
+
+def join_examples(parts: Sequence[Examples]) -> Examples:
+    """Returns the examples of several parts of one data set, one after the other; the split is the first's.
+
+    Raises:
+        DataError: Their class names or their kinds of labels or images differ, or an id stands in two.
+    """
+    first = parts[0]
+    for part in parts[1:]:
+        if part.class_names != first.class_names or part.is_multi_label != first.is_multi_label:
+            raise DataError(
+                "Parts of a data set are joined where they have the same classes. "
+                f"Received: {first.split!r} and {part.split!r} of {first.dataset!r}"
+            )
+    return replace(
+        first,
+        ids=np.concatenate([part.ids for part in parts]),
+        labels=np.concatenate([part.known_labels for part in parts]),
+        images=join_images([part.images for part in parts]),
+    )

