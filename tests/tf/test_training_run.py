@@ -130,7 +130,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(runs: Path) -> None:
         cwd=runs,
         env=environment(),
     )
-    wait_for(lambda: (runs / "killed" / "checkpoints" / "checkpoint").exists(), process)
+    wait_for(lambda: (runs / "killed" / "checkpoints" / "1-train" / "checkpoint").exists(), process)
     process.kill()
     process.wait()
     answer = call("train", "--resume", "killed", cwd=runs)
@@ -143,18 +143,18 @@ def test_a_broken_checkpoint_gives_way_to_the_one_before_and_none_is_taken_for_a
     runs: Path, tmp_path: Path
 ) -> None:
     broken = shutil.copytree(runs / "run0", tmp_path / "broken")
-    (broken / "checkpoints" / "ckpt-2.index").write_bytes(b"broken")
+    (broken / "checkpoints" / "1-train" / "ckpt-2.index").write_bytes(b"broken")
     answer = call("train", "--resume", "broken", cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert "ckpt-2 cannot be read" in answer.stderr.replace("\n", "")
     assert "epoch 2:" in answer.stderr
     assert "epoch 1:" not in answer.stderr
 
-    for path in (broken / "checkpoints").glob("ckpt-*.index"):
+    for path in (broken / "checkpoints" / "1-train").glob("ckpt-*.index"):
         path.write_bytes(b"broken")
     answer = call("train", "--resume", "broken", cwd=tmp_path)
     assert answer.returncode == 2
-    assert "No checkpoint in broken/checkpoints can be restored" in answer.stderr
+    assert "No checkpoint in broken/checkpoints/1-train can be restored" in answer.stderr
 
 
 def test_corrupt_images_that_were_left_out_stand_in_the_split_and_may_not_change(

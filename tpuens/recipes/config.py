@@ -13,6 +13,7 @@ from ..models.backbones import BACKBONES
 from ..training.losses import LossConfig
 from ..training.optimizers import check_optimizer
 from ..training.schedules import ScheduleConfig
+from .run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,17 +132,19 @@ class TrainConfig:
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
-def parse_config(text: str) -> TrainConfig:
-    """Returns the configuration that `TrainConfig.as_json` wrote.
+def read_config(folder: RunFolder) -> TrainConfig:
+    """Returns the configuration that a run's folder holds.
 
     Raises:
         ConfigurationError: A field is missing or is of another kind; the message names it.
+        DataError: The folder holds no run.
     """
     try:
-        return msgspec.json.decode(text, type=TrainConfig)
+        return msgspec.json.decode(folder.read_text("config.json"), type=TrainConfig)
     except msgspec.MsgspecError as error:
         raise ConfigurationError(
-            f"config.json is not of this version of tpuens: start a new run. Received: {error}"
+            "config.json is not of this version of tpuens: start a new run. "
+            f"Received: {folder.path} ({error})"
         ) from error
 
 

@@ -9,9 +9,8 @@ import keras
 from ..data.examples import Examples
 from ..errors import ConfigurationError, DataError, WeightsError
 from ..training.losses import Activation, activation_of
-from .config import TrainConfig
+from .config import TrainConfig, read_config
 from .parts import load_parts
-from .run import read_config
 from .run_folder import RunFolder
 
 

@@ -10,9 +10,9 @@ from ..hardware.strategies import open_strategy
 from ..training.loop import predict_views
 from ..training.losses import activation_of
 from ..training.step import PredictStep
+from .config import read_config
 from .members import load_model
 from .parts import load_parts, make_pipeline
-from .run import read_config
 from .run_folder import RunFolder
 
 

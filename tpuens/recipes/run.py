@@ -31,7 +31,7 @@ from ..training.optimizers import TabulatedSchedule, make_optimizer
 from ..training.schedules import learning_rates
 from ..training.step import PredictStep
 from ..training.workers import passed_by_all
-from .config import PhaseConfig, TrainConfig, check_config, parse_config
+from .config import PhaseConfig, TrainConfig, check_config, read_config
 from .parts import load_parts, make_pipeline
 from .phases import Observer, PhaseRun
 from .results import write_predictions
@@ -122,11 +122,6 @@ def finish_run(
         )
     elif not folder.model.exists():
         resume(output, observer=observer, strategy=strategy, features=features)
-
-
-def read_config(folder: RunFolder) -> TrainConfig:
-    """Returns the configuration that a run's folder holds."""
-    return parse_config(folder.read_text("config.json"))
 
 
 class _Run:

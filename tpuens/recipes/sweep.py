@@ -14,9 +14,9 @@ from ..evaluation.metrics import Scores
 from ..evaluation.pictures import draw_sweep
 from ..hardware.strategies import open_strategy
 from ..training.losses import LossConfig
-from .config import TrainConfig
+from .config import TrainConfig, read_config
 from .phases import Observer
-from .run import finish_run, read_config
+from .run import finish_run
 from .run_folder import RunFolder
 
 _METRICS = tuple(Scores.__dataclass_fields__)
