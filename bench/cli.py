@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from tpuens.commands.options import DataDir, resolve_data_dir
 from tpuens.errors import ConfigurationError, DeviceError, RunError, unknown_name_error
 
 from .scenarios.table import SCENARIOS
@@ -60,7 +61,7 @@ def run(
     ] = None,
     jit: Annotated[bool | None, typer.Option("--jit/--no-jit", help="Compile with XLA.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Another data set in scenarios that use one.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set's files.")] = None,
+    data_dir: DataDir = None,
     repeats: Annotated[int, typer.Option(help="Processes for each scenario and strategy.")] = 1,
     option: Annotated[
         list[str] | None,
@@ -99,7 +100,7 @@ def run(
             "dtype_policy": dtype_policy,
             "jit": jit,
             "dataset": dataset,
-            "data_dir": None if data_dir is None else str(data_dir.resolve()),
+            "data_dir": resolve_data_dir(data_dir),
         }
         scenarios = _override(scenarios, changes, _parse_pairs("option", option or []))
         plan = suite_run.Plan(

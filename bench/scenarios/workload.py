@@ -13,6 +13,7 @@ import tensorflow as tf
 from tpuens.data.datasets import DATASETS, load_examples
 from tpuens.data.examples import Examples
 from tpuens.data.pipeline import Pipeline, PipelineConfig
+from tpuens.data.splits import TEST_FRACTION, TEST_SEED, split_holdout
 from tpuens.hardware.allocator import keep_freed_memory
 from tpuens.hardware.batches import BatchSize, resolve_batch_size
 from tpuens.hardware.host import collect_host
@@ -150,10 +151,15 @@ def build_model(request: Request, *, num_classes: int, backbone: str | None = No
 
 
 def load_parts(request: Request, phases: Phases, default: str = "digits") -> tuple[Examples, Examples]:
-    """Returns the train and test parts of the request's data set."""
+    """Returns the train and test parts of the request's data set; both are labelled.
+
+    Where its own test part is not, a stratified fifth of the training part is held out instead.
+    """
     name = request.scenario.dataset or default
     with phases("data"):
         parts = [load_examples(name, split, request.scenario.data_dir) for split in ("train", "test")]
+        if parts[1].labels is None:
+            parts = list(split_holdout(parts[0], fraction=TEST_FRACTION, seed=TEST_SEED))
     return parts[0], parts[1]
 
 

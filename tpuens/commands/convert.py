@@ -6,14 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from ..quiet import import_tensorflow_quietly
+from .options import DataDir
 
 
 def convert(
     dataset: Annotated[str, typer.Argument(help="A name from `tpuens data list`.")],
     output: Annotated[Path, typer.Option(help="The folder to write to; the same call resumes.")],
-    data_dir: Annotated[
-        str | None, typer.Option(help="Folder of the data set's files; embedded data needs none.")
-    ] = None,
+    data_dir: DataDir = None,
     image_size: Annotated[
         int | None, typer.Option(help="Height and width to resize to (default: as they are).")
     ] = None,

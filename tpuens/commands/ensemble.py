@@ -3,20 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..errors import ConfigurationError
 from .options import Json, parse_numbers
-
-_COLUMNS = {
-    "top_1_accuracy": "accuracy",
-    "log_loss": "log loss",
-    "macro_f1": "macro F1",
-    "macro_roc_auc": "macro ROC AUC",
-    "expected_calibration_error": "calibration error",
-}
 
 
 def ensemble(
@@ -52,6 +44,7 @@ def ensemble(
     from ..ensembling.ensemble import EnsembleConfig
     from ..ensembling.honesty import evaluate_ensemble
     from ..evaluation.predictions import load_predictions, save_predictions
+    from ..tables import print_described
 
     default = "mean" if weights is None and search is None else "weighted"
     config = EnsembleConfig(
@@ -77,7 +70,7 @@ def ensemble(
     if as_json:
         typer.echo(json.dumps(report, indent=1))
     else:
-        _print(report)
+        print_described(report)
     if output is not None:
         typer.echo(f"predictions of {len(evaluation.predictions)} examples: {output}", err=as_json)
 
@@ -112,31 +105,3 @@ def _find_fit_files(
             f"Received: {folders[0]}, a folder, and {other}, a file"
         )
     return _find_files(members, fit or "validation")
-
-
-def _print(report: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from ..ensembling.describe import format_basis
-
-    whole = report["ensemble"]
-    fitted = [name for name in ("weight", "temperature") if any(name in row for row in report.values())]
-    scored = [name for name in _COLUMNS if "log_loss" in whole]
-    table = Table("", *fitted, *(_COLUMNS[name] for name in scored))
-    for name, row in report.items():
-        table.add_row(name, *(_cell(row, column) for column in [*fitted, *scored]))
-    console = Console()
-    console.print(table)
-    for line in format_basis(whole):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _cell(row: dict[str, Any], column: str) -> str:
-    value = row.get(column)
-    if value is None:
-        return "not defined" if column == "macro_roc_auc" else ""
-    if column != "top_1_accuracy":
-        return f"{value:.4f}"
-    low, high = row["accuracy_interval"]
-    return f"{value:.4f} ({low:.4f} to {high:.4f})"
