@@ -245,6 +245,9 @@ def _add_recipe(name: str, summary: str) -> None:
         fold: Annotated[
             str | None, typer.Option(help="Folds to train, from 0, separated by commas; or all.")
         ] = None,
+        weights: Annotated[
+            str | None, typer.Option(help="imagenet, or none for a random start, of all members.")
+        ] = None,
         image_size: Annotated[int | None, typer.Option(help="Height and width, of all members.")] = None,
         batch_size: BatchSize = None,
         epochs: Annotated[int | None, typer.Option(help="Of the last phase, of all members.")] = None,
@@ -269,6 +272,7 @@ def _add_recipe(name: str, summary: str) -> None:
             members=None if members is None else split_names(members),
             folds=folds,
             run_folds=_parse_folds(fold),
+            weights=None if weights is None else choose("weights", weights, ("imagenet", "none")),
             image_size=image_size,
             batch_size=batch_size,
             epochs=epochs,

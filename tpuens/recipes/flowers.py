@@ -42,7 +42,7 @@ def make_preset(preset: str) -> RecipeConfig:
             for version, size in enumerate((224, 240, 260))
         }
         split, run_folds = SplitConfig(kind="fold", folds=5), tuple(range(5))
-        ensemble = EnsembleConfig(method="weighted", search="log_loss")
+        ensemble = EnsembleConfig(method="weighted", search="log_loss", temperature=True)
     else:
         members = {
             backbone: _kaggle_member(backbone, seed=number) for number, backbone in enumerate(_BACKBONES)

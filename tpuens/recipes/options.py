@@ -1,6 +1,7 @@
 """A preset of a recipe, with what the user wants otherwise."""
 
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from ..errors import unknown_name_error
 from ..models.backbones import BACKBONES
@@ -21,6 +22,7 @@ class RecipeOptions:
         members: Names of the preset's members, or of other backbones, which are trained as its first is.
         folds: Split the labelled examples in so many folds.
         run_folds: Which of them to train; empty for all.
+        weights: Of all members: "imagenet", or "none" for a random start.
         image_size: Of all members.
         batch_size: Of all members, on each replica.
         epochs: Of the last phase, of all members.
@@ -36,6 +38,7 @@ class RecipeOptions:
     members: tuple[str, ...] | None = None
     folds: int | None = None
     run_folds: tuple[int, ...] | None = None
+    weights: Literal["imagenet", "none"] | None = None
     image_size: int | None = None
     batch_size: int | None = None
     epochs: int | None = None
@@ -90,11 +93,13 @@ def _choose_members(config: RecipeConfig, names: tuple[str, ...] | None) -> dict
 
 
 def _adjust(member: TrainConfig, options: RecipeOptions, number: int) -> TrainConfig:
-    changes = {
+    changes: dict[str, Any] = {
         field: value
         for field in ("image_size", "batch_size", "dtype_policy", "jit_compile", "views")
         if (value := getattr(options, field)) is not None
     }
+    if options.weights is not None:
+        changes["weights"] = None if options.weights == "none" else options.weights
     if options.seed is not None:
         changes["seed"] = options.seed + number
     if options.epochs is not None:

@@ -37,7 +37,9 @@ def make_preset(preset: str) -> RecipeConfig:
         members=members,
         split=SplitConfig(kind="fold", folds=5),
         run_folds=tuple(range(5)) if preset == "cpu-demo" else (0,),
-        ensemble=EnsembleConfig(method="mean"),
+        ensemble=EnsembleConfig(method="geometric", temperature=True)
+        if preset == "cpu-demo"
+        else EnsembleConfig(method="mean"),
         metric="macro_roc_auc",
         submission="probabilities",
     )

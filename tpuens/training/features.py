@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -104,6 +105,7 @@ def collect_features(
     """
     examples = pipeline.examples
     known = store.find(view)
+    once = replace(pipeline.config, cache=False)  # each image is read a single time
     images = [digest.hex() for digest in examples.images.content_digests()]
     missing = [index for index, image in enumerate(images) if image not in known]
     for start in range(0, len(missing), CHUNK):
@@ -111,7 +113,7 @@ def collect_features(
         indices = missing[start : start + CHUNK]
         chunk = examples.subset(indices)
         rows = predict_examples(
-            step, Pipeline(chunk, pipeline.config), per_replica_batch_size=per_replica_batch_size, view=view
+            step, Pipeline(chunk, once), per_replica_batch_size=per_replica_batch_size, view=view
         )
         store.add(view, [images[index] for index in indices], rows)
     return np.stack([known[image] for image in images])
