@@ -9,9 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tpuens.data.pipeline import Pipeline
-from tpuens.training.loop import Trainer
-
 from ..measuring.timing import Probe
 from ..records.record import WorkloadKey
 from ..suites import Request
@@ -50,7 +47,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     pipeline = make_pipeline(request, examples, cache=True)
     steps = trainer.count_steps(examples)
     with phases("first_input_epoch"):  # fills the cache
-        for _ in itertools.islice(open_epochs(trainer, pipeline, steps), steps):
+        for _ in itertools.islice(trainer.open_epochs(pipeline, 0), steps):
             pass
 
     def probe(name: str, step: Callable[[], float | None], min_steps: int) -> Probe:
@@ -79,22 +76,12 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         ),
         probes=(
             probe("compute", compute, 1),
-            probe("input", make_feed_step(open_epochs(trainer, pipeline, steps)), EPOCHS * steps),
-            probe(
-                "both", make_feed_step(open_epochs(trainer, pipeline, steps), trainer.step), EPOCHS * steps
-            ),
+            probe("input", make_feed_step(trainer.open_epochs(pipeline, 0)), EPOCHS * steps),
+            probe("both", make_feed_step(trainer.open_epochs(pipeline, 0), trainer.step), EPOCHS * steps),
         ),
         fence=trainer.step.fence,
         dataset_fingerprint=examples.fingerprint(),
     )
-
-
-def open_epochs(trainer: Trainer, pipeline: Pipeline, steps: int) -> Iterator[Any]:
-    """Yields the batches of epoch after epoch without end; opening an epoch counts as waiting for input."""
-    for epoch in itertools.count():
-        batches = trainer.open_epoch(pipeline, epoch)
-        for _ in range(steps):
-            yield next(batches)
 
 
 def make_feed_step(

@@ -5,6 +5,7 @@ shuffle is complete whatever the data set's size, a resumed run skips without de
 sees the same global batches, and the cache, which is filled and read by index, changes nothing but speed.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -140,8 +141,52 @@ class Pipeline:
             DataError: The examples are unlabelled.
         """
         drawn = self.draw_batches(batch_size, epoch=epoch, skip_batches=skip_batches, shard=shard)
-        chosen, labels, seeds = drawn.reshape(-1), self._known_labels(), self._draw_epoch(epoch)[1]
-        dataset = tf.data.Dataset.from_tensor_slices((chosen, labels[chosen], seeds[chosen]))
+        dataset = tf.data.Dataset.from_tensor_slices(self._draw_examples(drawn, epoch))
+        return self._train_batched(dataset, batch_size)
+
+    def train_stream(
+        self,
+        batch_size: int,
+        *,
+        epoch: int,
+        batches_per_epoch: int,
+        skip_batches: int = 0,
+        shard: tuple[int, int] = (0, 1),
+    ) -> tf.data.Dataset:
+        """Returns the batches of an epoch and of all that follow, without end, as `train_batches` has them.
+
+        A data set an epoch would be opened and dropped every time, and dropping one takes TensorFlow up to
+        several seconds.
+
+        Args:
+            batch_size: As for `train_batches`, and so are the others.
+            epoch: The first.
+            batches_per_epoch: How many of each epoch to deliver.
+            skip_batches: Of the first epoch.
+            shard: Which part of how many.
+        """
+        draws = draw_epochs(
+            self,
+            batch_size,
+            epoch=epoch,
+            batches_per_epoch=batches_per_epoch,
+            skip_batches=skip_batches,
+            shard=shard,
+        )
+        first = self._draw_examples(np.zeros((1, batch_size), np.int64), epoch)
+        signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in first)
+        drawn = tf.data.Dataset.from_generator(
+            lambda: (self._draw_examples(batches, number) for number, batches in draws()),
+            output_signature=signature,
+        )
+        return self._train_batched(drawn.flat_map(_slices), batch_size)
+
+    def _draw_examples(self, batches: npt.NDArray[np.int64], epoch: int) -> tuple[npt.NDArray[Any], ...]:
+        """Returns position, label and augmentation seeds of the examples in batches of an epoch."""
+        chosen = batches.reshape(-1)
+        return chosen, self._known_labels()[chosen], self._draw_epoch(epoch)[1][chosen]
+
+    def _train_batched(self, dataset: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
         batched = self._mapped(dataset, self._training_example).batch(batch_size, drop_remainder=True)
         if self._training_batch is not None:
             batched = self._mapped(batched, self._training_batch)
@@ -227,6 +272,34 @@ class Pipeline:
 
     def _prefetched(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         return dataset.prefetch(self.config.prefetch or tf.data.AUTOTUNE)
+
+
+def draw_epochs(
+    pipeline: Pipeline,
+    batch_size: int,
+    *,
+    epoch: int,
+    batches_per_epoch: int,
+    skip_batches: int = 0,
+    shard: tuple[int, int] = (0, 1),
+) -> Callable[[], Iterator[tuple[int, npt.NDArray[np.int64]]]]:
+    """Returns what yields (epoch, positions of its examples by batch) for `Pipeline.train_stream`."""
+
+    def draw(number: int, skip: int) -> npt.NDArray[np.int64]:
+        batches = pipeline.draw_batches(batch_size, epoch=number, shard=shard)
+        return batches[skip:batches_per_epoch]
+
+    draw(epoch, skip_batches)  # so that what is wrong is said here, and not by TensorFlow
+
+    def draws() -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+        for number in itertools.count(epoch):
+            yield number, draw(number, skip_batches if number == epoch else 0)
+
+    return draws
+
+
+def _slices(*parts: Any) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices(parts)
 
 
 @contextmanager

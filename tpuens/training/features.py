@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from ..data.examples import Examples
-from ..data.pipeline import Pipeline
+from ..data.pipeline import Pipeline, draw_epochs
 from ..errors import DataError
 from .loop import predict_examples
 from .step import PredictStep
@@ -132,14 +132,31 @@ class FeaturePipeline:
         self._pipeline = pipeline
         self._features = features
 
-    def train_batches(
-        self, batch_size: int, *, epoch: int, skip_batches: int = 0, shard: tuple[int, int] = (0, 1)
+    def train_stream(
+        self,
+        batch_size: int,
+        *,
+        epoch: int,
+        batches_per_epoch: int,
+        skip_batches: int = 0,
+        shard: tuple[int, int] = (0, 1),
     ) -> tf.data.Dataset:
-        """Returns one epoch of shuffled batches, as `Pipeline.train_batches`."""
-        drawn = self._pipeline.draw_batches(batch_size, epoch=epoch, skip_batches=skip_batches, shard=shard)
+        """Returns the batches of an epoch and of all that follow, as `Pipeline.train_stream`."""
+        draws = draw_epochs(
+            self._pipeline,
+            batch_size,
+            epoch=epoch,
+            batches_per_epoch=batches_per_epoch,
+            skip_batches=skip_batches,
+            shard=shard,
+        )
         with tf.device("CPU:0"):
             features, targets = tf.constant(self._features("plain")), tf.constant(self._pipeline.targets())
-        batches = tf.data.Dataset.from_tensor_slices(drawn).map(
+        drawn = tf.data.Dataset.from_generator(
+            lambda: (batches for _, batches in draws()),
+            output_signature=tf.TensorSpec((None, batch_size), tf.int64),
+        )
+        batches = drawn.unbatch().map(
             lambda chosen: (tf.gather(features, chosen), tf.gather(targets, chosen))
         )
         return batches.prefetch(tf.data.AUTOTUNE)

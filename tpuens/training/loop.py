@@ -54,10 +54,16 @@ class BatchSource(Protocol):
 
     examples: Examples
 
-    def train_batches(
-        self, batch_size: int, *, epoch: int, skip_batches: int = 0, shard: tuple[int, int] = (0, 1)
+    def train_stream(
+        self,
+        batch_size: int,
+        *,
+        epoch: int,
+        batches_per_epoch: int,
+        skip_batches: int = 0,
+        shard: tuple[int, int] = (0, 1),
     ) -> Any:
-        """Returns one epoch of shuffled batches, as `Pipeline.train_batches`."""
+        """Returns the shuffled batches of an epoch and of all that follow, as `Pipeline.train_stream`."""
 
     def evaluation_batches(self, batch_size: int, view: str = "plain") -> Any:
         """Returns every example once, in order, as `Pipeline.evaluation_batches`."""
@@ -109,6 +115,7 @@ class Trainer:
         )
         self._clock = clock
         self._is_fresh = True
+        self._under_way: tuple[BatchSource, int, Any] | None = None  # what is trained on, next epoch, batches
 
     def count_steps(self, examples: Examples) -> int:
         """Returns the steps of an epoch; what does not fill a global batch waits for another shuffle.
@@ -125,23 +132,23 @@ class Trainer:
             )
         return steps
 
-    def open_epoch(self, pipeline: BatchSource, epoch: int, *, skip_steps: int = 0) -> Any:
-        """Returns an iterator over the epoch's distributed batches, from step `skip_steps` on.
+    def open_epochs(self, pipeline: BatchSource, epoch: int, *, skip_steps: int = 0) -> Any:
+        """Returns an iterator over distributed batches, from step `skip_steps` of an epoch on, without end.
 
-        It does not end with the epoch: take `count_steps` of them.
+        An epoch is `count_steps` of them.
         """
+        steps = self.count_steps(pipeline.examples)
 
         def open_shard(context: Any) -> Any:
             # Not the strategy's own devices: a TPU slice counts those of all its hosts as one worker's.
             fed_replicas = context.num_replicas_in_sync // context.num_input_pipelines
-            batches = pipeline.train_batches(
+            return pipeline.train_stream(
                 self.per_replica_batch_size,
                 epoch=epoch,
+                batches_per_epoch=steps * fed_replicas,
                 skip_batches=skip_steps * fed_replicas,
                 shard=(context.input_pipeline_id, context.num_input_pipelines),
             )
-            # TensorFlow takes 5 s to let go of a distributed iterator that has come to its end.
-            return batches.repeat()
 
         return iter(self.strategy.distribute_datasets_from_function(open_shard))
 
@@ -174,7 +181,7 @@ class Trainer:
         first_step_seconds: float | None = None
         steady_from, steady_start = skip_steps, start
         with name_corrupt_images(pipeline.examples):
-            iterator = self.open_epoch(pipeline, epoch, skip_steps=skip_steps)
+            iterator = self._go_on(pipeline, epoch, skip_steps)
             for step in range(skip_steps + 1, steps + 1):
                 before = self._clock()
                 batch = next(iterator)
@@ -191,6 +198,7 @@ class Trainer:
                     told = self._clock()
                     rate = self._rate(step - steady_from, told - steady_start)
                     on_progress(Progress(epoch=epoch, step=step, steps=steps, examples_per_second=rate))
+            self._under_way = (pipeline, epoch + 1, iterator)
         self.step.synchronise()
         end = self._clock()
         loss, accuracy, examples = self.step.read_totals()
@@ -211,6 +219,13 @@ class Trainer:
         return predict_views(
             self.predict_step, pipeline, views, per_replica_batch_size=self.per_replica_batch_size
         )
+
+    def _go_on(self, pipeline: BatchSource, epoch: int, skip_steps: int) -> Any:
+        """Returns the iterator that the epoch before has left, where it goes on here; else a new one."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None and not skip_steps and under_way[0] is pipeline and under_way[1] == epoch:
+            return under_way[2]
+        return self.open_epochs(pipeline, epoch, skip_steps=skip_steps)
 
     def _rate(self, steps: int, seconds: float) -> float | None:
         return steps * self.global_batch_size / seconds if steps > 0 and seconds > 0 else None
