@@ -126,6 +126,14 @@ def test_skipped_batches_leave_exactly_the_tail() -> None:
         pipeline.train_batches(8, epoch=3, skip_batches=9)
 
 
+def test_a_stream_is_the_wanted_batches_of_epoch_after_epoch() -> None:
+    pipeline = make_pipeline(make_numbers(44), augment=("brightness",))
+    whole = [collect(pipeline.train_batches(8, epoch=epoch)) for epoch in (2, 3, 4)]
+    stream = pipeline.train_stream(8, epoch=2, batches_per_epoch=4, skip_batches=1)
+    wanted = [*whole[0][1:4], *whole[1][:4], *whole[2][:1]]
+    assert_same_batches(collect(stream.take(len(wanted))), wanted)
+
+
 def test_shards_joined_step_by_step_are_the_batches_of_one_worker() -> None:
     pipeline = make_pipeline(make_numbers(70), augment=("flip-horizontal", "contrast"))
     shards = [collect(pipeline.train_batches(8, epoch=1, skip_batches=1, shard=(i, 3))) for i in range(3)]

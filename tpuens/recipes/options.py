@@ -19,7 +19,8 @@ class RecipeOptions:
     Attributes:
         data_dir: Where the data lies, or a gs:// URL; None looks in the usual places.
         strategy: A name in `STRATEGIES`.
-        members: Names of the preset's members, or of other backbones, which are trained as its first is.
+        members: Names of the preset's members and spare members, or of other backbones, which are trained as
+            its first member is.
         folds: Split the labelled examples in so many folds.
         run_folds: Which of them to train; empty for all.
         weights: Of all members: "imagenet", or "none" for a random start.
@@ -77,18 +78,25 @@ def make_recipe(name: str, preset: str, options: RecipeOptions | None = None) ->
         member: _adjust(found, options, number)
         for number, (member, found) in enumerate(_choose_members(config, options.members).items())
     }
-    return replace(config, members=members, split=split, run_folds=run_folds or tuple(range(split.folds)))
+    return replace(
+        config,
+        members=members,
+        spare_members={},
+        split=split,
+        run_folds=run_folds or tuple(range(split.folds)),
+    )
 
 
 def _choose_members(config: RecipeConfig, names: tuple[str, ...] | None) -> dict[str, TrainConfig]:
     if names is None:
         return config.members
     first = next(iter(config.members.values()))
+    known = config.members | config.spare_members
     chosen = {}
     for name in names:
-        if name not in config.members and name not in BACKBONES:
-            raise unknown_name_error("member", "members", name, {*config.members, *BACKBONES})
-        chosen[name] = config.members.get(name) or replace(first, backbone=name)
+        if name not in known and name not in BACKBONES:
+            raise unknown_name_error("member", "members", name, {*known, *BACKBONES})
+        chosen[name] = known.get(name) or replace(first, backbone=name)
     return chosen
 
 

@@ -1,7 +1,6 @@
 """Plant Pathology 2020: which disease an apple leaf has, by an ensemble of networks.
 
-Data: train.csv, test.csv, sample_submission.csv and images/IMAGE_ID.jpg, as the competition has them. Its
-metric is the mean column-wise ROC AUC.
+The page beside this file, plant_pathology.md, has the commands, the data's layout and what was measured.
 """
 
 from ..ensembling.ensemble import EnsembleConfig

@@ -37,6 +37,7 @@ class RecipeConfig:
         name: The recipe's name.
         preset: Which of its sizes.
         members: The networks by name; their `split` is that of the recipe.
+        spare_members: Others that may take their place.
         split: What is held out. With kind ``"fold"`` every member is trained once for each of `run_folds`.
         run_folds: Which folds to train; all of them give out-of-fold predictions of every labelled example.
         ensemble: How the members are combined.
@@ -47,6 +48,7 @@ class RecipeConfig:
     name: str
     preset: str
     members: dict[str, TrainConfig]
+    spare_members: dict[str, TrainConfig] = field(default_factory=dict)
     split: SplitConfig
     run_folds: tuple[int, ...] = (0,)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
@@ -230,6 +232,7 @@ def _report(config: RecipeConfig, summary: RecipeSummary, evaluations: Mapping[s
     write_report(
         RunFolder(summary.folder),
         title=f"{config.name}, preset {config.preset}",
+        metric=config.metric,
         scores=summary.scores,
         runs=runs,
         pictures=pictures,

@@ -31,6 +31,7 @@ def write_report(
     folder: RunFolder,
     *,
     title: str,
+    metric: str,
     scores: Mapping[str, Mapping[str, Mapping[str, Any]]],
     runs: Sequence[RunLine],
     pictures: Mapping[str, str],
@@ -41,12 +42,18 @@ def write_report(
     Args:
         folder: The recipe's.
         title: The report's.
+        metric: The score that the recipe is about.
         scores: By part of the data: what `describe_evaluation` said of it.
         runs: What was trained.
         pictures: Captions, by the name of the file in the folder.
         submission: The file to hand in, where there is one.
     """
-    lines = [f"# {title}", ""]
+    reached = ", ".join(
+        f"{rows['ensemble'][metric]:.4f} on {part} examples"
+        for part, rows in scores.items()
+        if rows["ensemble"].get(metric) is not None
+    )
+    lines = [f"# {title}", "", f"{_COLUMNS[metric].removesuffix(' (95 %)')}: {reached or 'not defined'}.", ""]
     for part, rows in scores.items():
         lines += [
             f"## {part.capitalize()} examples",
