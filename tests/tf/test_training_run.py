@@ -224,3 +224,15 @@ def wait_for(condition: object, process: "subprocess.Popen[str] | subprocess.Pop
         assert process.poll() is None, "it ended before it could be stopped"
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_deterministic_run_gives_the_same_result_again(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        answer = call(
+            *("train", *SMALL, "--epochs", "1", "--deterministic", "--augment", "flip-horizontal,shift"),
+            *("--output", name),
+            cwd=tmp_path,
+        )
+        assert answer.returncode == 0, answer.stderr
+    one, other = (load_predictions(tmp_path / name / "predictions" / "test.npz") for name in ("one", "other"))
+    np.testing.assert_array_equal(one.probabilities, other.probabilities)

@@ -7,6 +7,7 @@ from ..ensembling.ensemble import EnsembleConfig
 from ..training.losses import LossConfig
 from ..training.schedules import ScheduleConfig
 from .config import PhaseConfig, SplitConfig, TrainConfig
+from .lite import lite_member
 from .recipe import RecipeConfig
 
 DATASET = "cifar10"
@@ -16,12 +17,16 @@ def make_preset(preset: str) -> RecipeConfig:
     """Returns what a preset does.
 
     ``kaggle``: the article's network in grey and in colour, with augmentation and early stopping, for a GPU.
-    ``cpu-demo``: two networks in colour from two seeds, for two cores; spare members are the grey one, and
-    EfficientNet-Lite0 at three times the size.
+    ``cpu-demo``: two networks in colour from two seeds, for two cores; spare members are a grey one, and two
+    that are pretrained, at a larger size: EfficientNet-Lite0, fine-tuned, and EfficientNet-Lite1, frozen.
     """
     if preset == "cpu-demo":
         members = {f"colour{seed}": _member("rgb", epochs=10, seed=seed) for seed in range(2)}
-        spare = {"grey": _member("grey", epochs=10, seed=2), "lite0": _lite_member()}
+        spare = {
+            "grey": _member("grey", epochs=10, seed=2),
+            "lite0": _tuned_member(),
+            "lite1": lite_member(1, dataset=DATASET, image_size=128, epochs=20, head_blocks=9),
+        }
     else:
         members = {
             "grey": _member("grey", epochs=100, seed=0, patience=10),
@@ -54,15 +59,20 @@ def _member(colour: str, *, epochs: int, seed: int, patience: int | None = None)
     )
 
 
-def _lite_member() -> TrainConfig:
-    schedule = ScheduleConfig(name="cosine", learning_rate=6e-4, warmup_epochs=0.5)
+def _tuned_member() -> TrainConfig:
+    """Returns EfficientNet-Lite0: its head on features first, then all of it but its batch norm."""
+    head = ScheduleConfig(name="cosine", learning_rate=3e-3)
+    tune = ScheduleConfig(name="cosine", learning_rate=3e-4, warmup_epochs=0.2)
     return TrainConfig(
         dataset=DATASET,
         backbone="efficientnet_lite0",
         weights="imagenet",
         image_size=96,
         batch_size=32,
-        phases=(PhaseConfig(epochs=4, schedule=schedule),),
-        loss=LossConfig(name="categorical_crossentropy", label_smoothing=0.05),
-        augment=("flip-horizontal",),
+        phases=(
+            PhaseConfig(name="head", epochs=5, trainable="head", schedule=head),
+            PhaseConfig(name="fine-tune", epochs=3, freeze_batch_norm=True, schedule=tune),
+        ),
+        loss=LossConfig(name="categorical_crossentropy"),
+        views=("plain", "flip-horizontal"),
     )
