@@ -15,8 +15,8 @@ _SCORES = {
     "top_1_accuracy": "accuracy",
     "log_loss": "log loss",
     "macro_f1": "macro F1",
-    "macro_roc_auc": "macro ROC AUC",
-    "expected_calibration_error": "calibration error",
+    "macro_roc_auc": "ROC AUC",
+    "expected_calibration_error": "ECE",
 }
 
 
@@ -56,8 +56,7 @@ def print_scores(scores: Mapping[str, Scores]) -> None:
     """Prints scores, a row each."""
     table = Table("", *_SCORES.values())
     for name, row in scores.items():
-        values = (getattr(row, column) for column in _SCORES)
-        table.add_row(name, *("not defined" if value is None else f"{value:.4f}" for value in values))
+        table.add_row(name, *(_format(getattr(row, column)) for column in _SCORES))
     Console().print(table)
 
 
@@ -69,14 +68,23 @@ def print_described(described: Mapping[str, Mapping[str, Any]], title: str = "")
         title: Stands above the names.
     """
     whole = described["ensemble"]
-    fitted = [name for name in ("weight", "temperature") if any(name in row for row in described.values())]
     scored = [name for name in _SCORES if "log_loss" in whole]
-    table = Table(title, *fitted, *(_SCORES[name] for name in scored))
+    heads = [_SCORES[name] for name in scored]
+    table = Table(title, *heads[:1], *(["95 %"] if scored else []), *heads[1:])
     for name, row in described.items():
-        table.add_row(name, *(_cell(row, column) for column in [*fitted, *scored]))
+        cells = [_format(row.get(column)) for column in scored]
+        if scored:
+            low, high = row["accuracy_interval"]
+            cells.insert(1, f"{low:.3f}–{high:.3f}")
+        table.add_row(name, *cells)
     console = Console()
     console.print(table)
-    for line in format_basis(whole):
+    lines = format_basis(whole)
+    for kind in ("weight", "temperature"):
+        fitted = {name: row[kind] for name, row in described.items() if kind in row}
+        if fitted:
+            lines.append(f"{kind}s: " + ", ".join(f"{name} {value:.3f}" for name, value in fitted.items()))
+    for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -90,11 +98,5 @@ def print_sweep(field: str, metric: str, rows: Sequence[Mapping[str, float]]) ->
     Console().print(table)
 
 
-def _cell(row: Mapping[str, Any], column: str) -> str:
-    value = row.get(column)
-    if value is None:
-        return "not defined" if column == "macro_roc_auc" else ""
-    if column != "top_1_accuracy":
-        return f"{value:.4f}"
-    low, high = row["accuracy_interval"]
-    return f"{value:.4f} ({low:.4f} to {high:.4f})"
+def _format(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.4f}"

@@ -208,8 +208,10 @@ def _combine(config: RecipeConfig, output: Path, *, may_write: bool) -> RecipeSu
     if may_write:
         save_predictions(output / "ensemble" / "held-out.npz", here.predictions)
         save_predictions(output / "ensemble" / "test.npz", there.predictions)
-        if summary.submission is not None and config.submission is not None:
-            write_submission(there.predictions, _find_sample(config), summary.submission, config.submission)
+        if summary.submission is not None:
+            files = {output / "members" / one.source / "submission.csv": one for one in tests}
+            for path, predictions in (files | {summary.submission: there.predictions}).items():
+                write_submission(predictions, _find_sample(config), path, config.submission or "label")
         _report(config, summary, evaluations)
     return summary
 

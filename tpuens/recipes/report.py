@@ -64,7 +64,13 @@ def write_report(
             "",
         ]
     if submission is not None:
-        lines += ["## Submission", "", f"[{submission.name}]({submission.name}): the ensemble's.", ""]
+        lines += [
+            "## Submission",
+            "",
+            f"[{submission.name}]({submission.name}): the ensemble's; each "
+            "member's lies in its folder under members/.",
+            "",
+        ]
     lines += ["## Runs", "", "| member | fold | epochs | seconds |", "| --- | ---: | ---: | ---: |"]
     lines += [f"| {run.member} | {run.fold} | {run.epochs} | {run.seconds:.0f} |" for run in runs]
     lines += [
