@@ -119,7 +119,7 @@ def train(
     from ..training.schedules import ScheduleConfig
 
     main_phase = PhaseConfig(
-        name="train",
+        name="fine-tune" if freeze_epochs else "train",
         epochs=10 if epochs is None else epochs,
         trainable=trainable,
         freeze_batch_norm=freeze_batch_norm,
