@@ -69,13 +69,15 @@ def test_a_head_learns_the_same_from_features_as_from_images(tmp_path: Path) -> 
         import keras
 
         keras.utils.set_random_seed(0)
-        model = build_classifier(
-            backbone="efficientnet_lite0",
-            num_classes=10,
-            image_shape=(32, 32, 3),
-            head_blocks=2,
-            dropout=0.0,
-        )
+        with CPU.scope():
+            optimizer = make_optimizer("adam", learning_rate=0.01)
+            model = build_classifier(
+                backbone="efficientnet_lite0",
+                num_classes=10,
+                image_shape=(32, 32, 3),
+                head_blocks=2,
+                dropout=0.0,
+            )
         for layer in model.get_layer("backbone").layers:  # its own dropout would tell the two apart
             if isinstance(layer, keras.layers.Dropout):
                 layer.rate = 0.0
@@ -91,7 +93,7 @@ def test_a_head_learns_the_same_from_features_as_from_images(tmp_path: Path) -> 
             )
         trainer = Trainer(
             model=trained,
-            optimizer=make_optimizer("adam", learning_rate=0.01),
+            optimizer=optimizer,
             strategy=CPU,
             per_replica_batch_size=32,
             loss=LossConfig(name="categorical_crossentropy"),

@@ -72,6 +72,8 @@ def make_recipe(name: str, preset: str, options: RecipeOptions | None = None) ->
     if options.seed is not None:
         split = replace(split, seed=options.seed)
     run_folds = config.run_folds if options.run_folds is None else options.run_folds
+    if options.run_folds is None and len(config.run_folds) == config.split.folds:
+        run_folds = ()  # the preset runs all of them, however many there are
     if options.run_folds is not None and split.kind != "fold":
         split = replace(split, kind="fold")
     members = {

@@ -78,7 +78,7 @@ class Checkpoints:
         """
         try:
             with passed_by_all(self._strategy):
-                self._best.restore(str(self._folder / f"best-{epoch}")).assert_existing_objects_matched()
+                self._best.read(str(self._folder / f"best-{epoch}")).assert_existing_objects_matched()
         except (tf.errors.OpError, AssertionError, ValueError) as error:
             raise WeightsError(
                 f"The weights of the best epoch, best-{epoch} in {self._folder}, cannot be read: start a new "
