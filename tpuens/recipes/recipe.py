@@ -16,7 +16,7 @@ from ..ensembling.combine import combine_predictions
 from ..ensembling.describe import describe_evaluation
 from ..ensembling.ensemble import EnsembleConfig
 from ..ensembling.honesty import Evaluation, evaluate_ensemble
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InterruptedRunError
 from ..evaluation.pictures import draw_confusion_matrix
 from ..evaluation.predictions import Predictions, join_predictions, load_predictions, save_predictions
 from ..evaluation.submissions import write_submission
@@ -97,7 +97,13 @@ def run_recipe(config: RecipeConfig, output: Path, *, observer: Observer | None 
             f"{name}" + (f", fold {fold + 1} of {config.split.folds}" if len(config.run_folds) > 1 else "")
         )
         path = _run_path(output, name, fold)
-        finish_run(run_config, path, observer=observer, strategy=strategy, features=output / "features")
+        try:
+            finish_run(run_config, path, observer=observer, strategy=strategy, features=output / "features")
+        except InterruptedRunError as error:
+            raise InterruptedRunError(
+                f"Stopped while {name} was trained (fold {fold}); everything so far is kept. "
+                f"Go on with: tpuens train --resume {output}"
+            ) from error
         keras.utils.clear_session()
         gc.collect()
     observer.on_status("combining the members")
