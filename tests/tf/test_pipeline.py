@@ -13,8 +13,9 @@ from PIL import Image
 
 from tpuens.data.augment import AUGMENTATIONS, VIEWS
 from tpuens.data.datasets import load_examples
+from tpuens.data.decode import name_corrupt_images
 from tpuens.data.examples import ArrayImages, Examples, FileImages
-from tpuens.data.pipeline import Pipeline, PipelineConfig, name_corrupt_images
+from tpuens.data.pipeline import Pipeline, PipelineConfig
 from tpuens.errors import ConfigurationError, DataError
 
 EVERY_AUGMENTATION = {"augment": tuple(AUGMENTATIONS), "targets": "vector"}

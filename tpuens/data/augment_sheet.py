@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from ..errors import ConfigurationError, DataError
 from .augment import AUGMENTATIONS
+from .decode import name_corrupt_images
 from .examples import Examples
-from .pipeline import Pipeline, PipelineConfig, name_corrupt_images
+from .pipeline import Pipeline, PipelineConfig
 
 if TYPE_CHECKING:
     from PIL import Image

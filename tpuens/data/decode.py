@@ -1,7 +1,8 @@
 """From an encoded image, or one in memory, to uint8 pixels of the wanted shape; which ones are corrupt."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,15 @@ import tensorflow as tf
 
 from ..errors import DataError
 from .examples import ArrayImages, EncodedImages, Examples, Images
+
+_READ_ERRORS = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.DataLossError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.UnknownError,
+)
 
 ImageShape = tuple[int, int, int]  # height, width, channels (1: grey, 3: RGB)
 
@@ -134,3 +144,27 @@ def drop_corrupt(examples: Examples) -> tuple[Examples, list[str]]:
             f"Received: {len(corrupt)} images, the first of them {corrupt[0]}"
         )
     return examples.subset(np.flatnonzero(~np.isin(examples.ids, corrupt))), corrupt
+
+
+@contextmanager
+def name_corrupt_images(examples: Examples) -> Iterator[None]:
+    """Turns TensorFlow's error over an image that cannot be read into one that names every such image.
+
+    Wrap it round whatever consumes a pipeline. When an error comes that an image may have caused, all images
+    are decoded once more to find the corrupt ones; if there are none, the error passes unchanged.
+
+    Raises:
+        DataError: Images are corrupt or missing.
+    """
+    try:
+        yield
+    except _READ_ERRORS as error:
+        corrupt = find_corrupt(examples)
+        if not corrupt:
+            raise
+        shown = ", ".join(corrupt[:10]) + (f" and {len(corrupt) - 10} more" if len(corrupt) > 10 else "")
+        raise DataError(
+            "Every image must be a whole JPEG, PNG, GIF or BMP file: mend or remove those that are not, or "
+            f"pass --on-corrupt skip to leave them out. Received: dataset={examples.dataset!r}, "
+            f"{len(corrupt)} of {len(examples)} images corrupt or missing: {shown}"
+        ) from error

@@ -7,7 +7,6 @@ sees the same global batches, and the cache, which is filled and read by index, 
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -15,21 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ..errors import ConfigurationError, DataError
+from ..errors import ConfigurationError
 from .augment import AUGMENTATIONS, VIEWS
-from .decode import find_corrupt, make_reader
+from .decode import make_reader
 from .examples import ArrayImages, Examples
+from .memory import remember
 
 Targets = Literal["index", "vector"]
-
-_READ_ERRORS = (
-    tf.errors.InvalidArgumentError,
-    tf.errors.NotFoundError,
-    tf.errors.DataLossError,
-    tf.errors.FailedPreconditionError,
-    tf.errors.PermissionDeniedError,
-    tf.errors.UnknownError,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +80,7 @@ class Pipeline:
         read = make_reader(images, config.image_shape)
         in_memory = isinstance(images, ArrayImages) and images.pixels.shape[1:] == config.image_shape
         if config.cache and not in_memory:
-            read = _cached(read, config.image_shape)
+            read = remember(read, config.image_shape)
         rows = [AUGMENTATIONS[name] for name in config.augment]
         transforms = [(place, row.load()) for place, row in enumerate(rows) if row.level == "image"]
         mixers = [(place, row.load()) for place, row in enumerate(rows) if row.level == "batch"]
@@ -302,30 +293,6 @@ def _slices(*parts: Any) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(parts)
 
 
-@contextmanager
-def name_corrupt_images(examples: Examples) -> Iterator[None]:
-    """Turns TensorFlow's error over an image that cannot be read into one that names every such image.
-
-    Wrap it round whatever consumes a pipeline. When an error comes that an image may have caused, all images
-    are decoded once more to find the corrupt ones; if there are none, the error passes unchanged.
-
-    Raises:
-        DataError: Images are corrupt or missing.
-    """
-    try:
-        yield
-    except _READ_ERRORS as error:
-        corrupt = find_corrupt(examples)
-        if not corrupt:
-            raise
-        shown = ", ".join(corrupt[:10]) + (f" and {len(corrupt) - 10} more" if len(corrupt) > 10 else "")
-        raise DataError(
-            "Every image must be a whole JPEG, PNG, GIF or BMP file: mend or remove those that are not, or "
-            f"pass --on-corrupt skip to leave them out. Received: dataset={examples.dataset!r}, "
-            f"{len(corrupt)} of {len(examples)} images corrupt or missing: {shown}"
-        ) from error
-
-
 def _check_batching(batch_size: int, shard: tuple[int, int]) -> tuple[int, int]:
     """Returns the shard's index and count, once they and the batch size are known to make sense."""
     index, count = shard
@@ -336,28 +303,3 @@ def _check_batching(batch_size: int, shard: tuple[int, int]) -> tuple[int, int]:
             f"A shard is (index, count) with 0 <= index < count. Received: shard={shard}"
         )
     return index, count
-
-
-def _cached(read: Callable[[Any], Any], image_shape: tuple[int, int, int]) -> Callable[[Any], Any]:
-    """Returns the reader with a memory, in which an image is looked for by its index first.
-
-    tf.data's own cache stores images in the order of the first epoch, and whole epochs only; one that is
-    addressed by index can be filled while training goes on and read in any order. An anonymous table is
-    freed with the last that uses it; one with a name would outlive its pipeline.
-    """
-    with tf.device("CPU:0"):
-        memory = tf.lookup.experimental.MutableHashTable(
-            tf.int64, tf.string, default_value="", experimental_is_anonymous=True
-        )
-
-    def read_once(index: Any) -> Any:
-        def read_and_keep() -> Any:
-            image = read(index)
-            with tf.control_dependencies([memory.insert(index, tf.io.serialize_tensor(image))]):
-                return tf.identity(image)
-
-        kept = memory.lookup(index)
-        image = tf.cond(kept == "", read_and_keep, lambda: tf.io.parse_tensor(kept, tf.uint8))
-        return tf.ensure_shape(image, image_shape)
-
-    return read_once

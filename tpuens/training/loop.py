@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from ..data.decode import name_corrupt_images
 from ..data.examples import Examples
-from ..data.pipeline import name_corrupt_images
 from ..errors import ConfigurationError
 from .losses import LossConfig, activation_of, make_loss
 from .step import PredictStep, TrainStep
