@@ -289,6 +289,7 @@ def draw_epochs(
     return draws
 
 
+@tf.autograph.experimental.do_not_convert
 def _slices(*parts: Any) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(parts)
 

@@ -156,10 +156,12 @@ class FeaturePipeline:
             lambda: (batches for _, batches in draws()),
             output_signature=tf.TensorSpec((None, batch_size), tf.int64),
         )
-        batches = drawn.unbatch().map(
-            lambda chosen: (tf.gather(features, chosen), tf.gather(targets, chosen))
-        )
-        return batches.prefetch(tf.data.AUTOTUNE)
+
+        @tf.autograph.experimental.do_not_convert
+        def gather(chosen: Any) -> tuple[Any, Any]:
+            return tf.gather(features, chosen), tf.gather(targets, chosen)
+
+        return drawn.unbatch().map(gather).prefetch(tf.data.AUTOTUNE)
 
     def evaluation_batches(self, batch_size: int, view: str = "plain") -> tf.data.Dataset:
         """Returns every example once, in order, and its index, as `Pipeline.evaluation_batches`."""
