@@ -170,7 +170,9 @@ class Pipeline:
             lambda: (self._draw_examples(batches, number) for number, batches in draws()),
             output_signature=signature,
         )
-        return self._train_batched(drawn.flat_map(_slices), batch_size)
+        return self._train_batched(
+            drawn.flat_map(tf.autograph.experimental.do_not_convert(_slices)), batch_size
+        )
 
     def _draw_examples(self, batches: npt.NDArray[np.int64], epoch: int) -> tuple[npt.NDArray[Any], ...]:
         """Returns position, label and augmentation seeds of the examples in batches of an epoch."""
@@ -289,7 +291,6 @@ def draw_epochs(
     return draws
 
 
-@tf.autograph.experimental.do_not_convert
 def _slices(*parts: Any) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(parts)
 

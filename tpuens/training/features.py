@@ -157,11 +157,11 @@ class FeaturePipeline:
             output_signature=tf.TensorSpec((None, batch_size), tf.int64),
         )
 
-        @tf.autograph.experimental.do_not_convert
         def gather(chosen: Any) -> tuple[Any, Any]:
             return tf.gather(features, chosen), tf.gather(targets, chosen)
 
-        return drawn.unbatch().map(gather).prefetch(tf.data.AUTOTUNE)
+        batches = drawn.unbatch().map(tf.autograph.experimental.do_not_convert(gather))
+        return batches.prefetch(tf.data.AUTOTUNE)
 
     def evaluation_batches(self, batch_size: int, view: str = "plain") -> tf.data.Dataset:
         """Returns every example once, in order, and its index, as `Pipeline.evaluation_batches`."""
