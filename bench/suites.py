@@ -6,7 +6,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -38,6 +38,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Attributes:
         name: A name in `SCENARIOS`.
         batch_size: Examples on each replica.
+        augment: Names in the core's table of augmentations.
+        cache: Where decoded images are kept.
+        prefetch: Batches that the input pipeline keeps ready.
+        loop: Whose training loop runs: ours, or Keras's `fit`.
+        planted: A fault put there on purpose, for the self-test.
         seconds: Estimated run time on a 2-core machine without an accelerator, start included.
         options: What only this scenario has, such as members or target_accuracy.
     """
@@ -50,6 +55,12 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data_dir: str | None = None
     dtype_policy: str = "float32"
     jit: bool = False
+    augment: tuple[str, ...] = ()
+    colour: Literal["rgb", "grey"] = "rgb"
+    cache: Literal["none", "memory"] | None = None
+    prefetch: int | None = None
+    loop: Literal["tpuens", "keras-fit"] = "tpuens"
+    planted: str | None = None
     seed: int = 0
     seconds: float = 30.0
     timing: Timing = Timing()

@@ -13,7 +13,10 @@ import msgspec
 # a default, write the step from the version before into `bench.records.store.UPGRADES`, and keep a
 # golden file.
 #   1  2026-11  first version
-SCHEMA_VERSION = 1
+#   2  2026-11  cache moves from a workload's options to the configuration; new: prefetch, planted faults,
+#               time inside the calls of a step, references, FLOPs, energy, memory over time, outcomes of
+#               single examples, the turns of a comparison, the series that a warning is about
+SCHEMA_VERSION = 2
 
 Status = Literal["ok", "failed", "skipped"]
 Parameter = str | int | float | bool
@@ -34,6 +37,7 @@ class WorkloadKey(Struct, frozen=True, kw_only=True):
     phase: Literal["train", "inference", "input", "kernel"] = "train"
     loss: str | None = None
     weights: str | None = None
+    augment: tuple[str, ...] = ()  # names from the core's table, in order
     options: dict[str, Parameter] = {}  # what only this scenario has: members, target_accuracy, …
 
 
@@ -51,9 +55,12 @@ class Configuration(Struct, frozen=True, kw_only=True):
     intra_op_threads: int | None = None  # None: TensorFlow's own choice
     inter_op_threads: int | None = None
     num_parallel_calls: int | None = None  # of the input pipeline; fixed, so that nothing is still tuning
+    prefetch: int | None = None  # batches that the input pipeline keeps ready
+    cache: str | None = None  # of decoded images: "none", "memory" or "disk"
     keeps_freed_memory: bool = False  # glibc told so, see tpuens.hardware.allocator
-    loop: str = "tpuens"
+    loop: str = "tpuens"  # or "keras-fit"
     optimizer: str | None = None
+    planted: str | None = None  # a fault put there on purpose, to see whether it is found; see bench.planting
 
 
 class Accelerator(Struct, frozen=True, kw_only=True):
@@ -110,6 +117,7 @@ class Series(Struct, frozen=True, kw_only=True):
     seconds: tuple[float, ...]  # wall time of each sample
     warmup_seconds: tuple[float, ...] = ()  # single steps, fenced, before the samples; never mixed in
     blocked_seconds: tuple[float, ...] | None = None  # of `seconds`: how long next() kept the loop waiting
+    call_seconds: tuple[float, ...] | None = None  # of `seconds`: inside the step's calls, next() left out
     cpu_seconds: tuple[float, ...] | None = None  # process CPU time of each sample
 
 
@@ -126,13 +134,59 @@ class Caution(Struct, frozen=True, kw_only=True):
 
     code: str  # "busy-machine", "few-samples", …
     message: str
+    series: str | None = None  # the series whose number it touches; None: all of the record
 
 
 class Memory(Struct, frozen=True, kw_only=True):
-    """Peaks over the whole run."""
+    """Peaks over the whole run, and the resident memory of the process over time."""
 
     peak_resident_bytes: int
     device_peak_bytes: dict[str, int] = {}  # TensorFlow's allocator, per device, where it tells
+    timeline_interval_seconds: float | None = None
+    timeline_bytes: tuple[int, ...] = ()  # the first at the worker's start; each the most of its interval
+
+
+class Flops(Struct, frozen=True, kw_only=True):
+    """What one example costs in floating-point operations, as a compiler or profiler counts them."""
+
+    per_example: float
+    of: Literal["training step", "forward pass"]  # what was counted; a report says what it makes of it
+    method: str  # "hlo-cost-analysis" or "tensorflow-profiler"
+    versions: dict[str, str] = {}  # of what counted
+    bytes_per_example: float | None = None  # that the counter says are moved; soft by a factor of 2
+
+
+class Energy(Struct, frozen=True, kw_only=True):
+    """What a meter read over the timed part of one series. Absent where no meter is readable."""
+
+    series: str
+    joules: float
+    seconds: float
+    method: str  # "rapl", "nvml"
+    scope: str  # what the meter covers: "package-0", "GPU 0 (board)"
+    samples: int
+
+
+class Outcomes(Struct, frozen=True, kw_only=True):
+    """Which examples a model got right, one by one: for tests on pairs of the same examples."""
+
+    parameters: dict[str, Parameter] = {}  # as a Metric's: {"seed": 0, "of": "ensemble"}
+    right: str  # "1" or "0" for each example, in the order of their ids
+    examples_fingerprint: str  # SHA-256 of those ids, first 16 hex digits
+
+
+class Turns(Struct, frozen=True, kw_only=True):
+    """Which part of a comparison a run was: its two arms are alive side by side and take turns.
+
+    The i-th sample of a series of arm A was taken right before or after the i-th of arm B of its pair.
+    """
+
+    comparison: str  # the same for all runs of one comparison
+    pair: int  # from 0; each pair has fresh processes
+    arm: Literal["A", "B"]
+    manner: Literal["turns", "whole-runs"] = (
+        "turns"  # whole runs, in the order A B B A, where turns cannot be
+    )
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
@@ -157,6 +211,11 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     series: tuple[Series, ...] = ()
     metrics: tuple[Metric, ...] = ()
     memory: Memory | None = None
+    references: tuple[Series, ...] = ()  # what the machine itself did in this process
+    flops: Flops | None = None
+    energy: tuple[Energy, ...] = ()
+    outcomes: tuple[Outcomes, ...] = ()
+    turns: Turns | None = None
     warnings: tuple[Caution, ...] = ()
 
 

@@ -20,9 +20,19 @@ _PLAN_FILE = "plan.json"  # lies in a run folder that has no records yet
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
+
+def _move_cache(payload: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 kept whether images were cached among the workload's options."""
+    workload = dict(payload["workload"])
+    options = dict(workload.get("options", {}))
+    cache = options.pop("cache", None)
+    configuration = payload["configuration"] | ({"cache": cache} if cache is not None else {})
+    return payload | {"workload": workload | {"options": options}, "configuration": configuration}
+
+
 # From a schema version to the function that returns the same record one version later. A step is never
 # removed, and each has its golden file in tests/golden.
-UPGRADES: dict[int, Upgrade] = {}
+UPGRADES: dict[int, Upgrade] = {1: _move_cache}
 
 
 class RecordError(TpuensError):
@@ -187,7 +197,7 @@ def _check(record: RunRecord) -> None:
 
 
 def _columns(series: Series) -> dict[str, tuple[float, ...]]:
-    optional = {"blocked_seconds": series.blocked_seconds, "cpu_seconds": series.cpu_seconds}
+    optional = {name: getattr(series, name) for name in ("blocked_seconds", "call_seconds", "cpu_seconds")}
     present = {name: samples for name, samples in optional.items() if samples is not None}
     return {"steps": series.steps, "examples": series.examples, "seconds": series.seconds, **present}
 

@@ -61,10 +61,10 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             dataset=describe_dataset(request, DEFAULT_DATASET),
             num_classes=len(examples.class_names),
             phase="input",
-            options={"cache": "none", "page_cache": page_cache},
+            options={"page_cache": page_cache},
         ),
         configuration=describe_configuration(
-            request, strategy, batch, num_parallel_calls=count_parallel_calls()
+            request, strategy, batch, num_parallel_calls=count_parallel_calls(), cache="none"
         ),
         probes=(
             Probe(

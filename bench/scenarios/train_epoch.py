@@ -69,10 +69,15 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             dataset=describe_dataset(request),
             num_classes=num_classes,
             loss=LOSS,
-            options={"cache": "memory", "examples": len(examples)},
+            options={"examples": len(examples)},
         ),
         configuration=describe_configuration(
-            request, strategy, batch, optimizer=OPTIMIZER, num_parallel_calls=count_parallel_calls()
+            request,
+            strategy,
+            batch,
+            optimizer=OPTIMIZER,
+            num_parallel_calls=count_parallel_calls(),
+            cache="memory",
         ),
         probes=(
             probe("compute", compute, 1),

@@ -29,6 +29,7 @@ BENCH_LAYERS = (
     {"reporting", "scenarios", "suites"},
     {"execution"},
     {"progress"},
+    {"commands"},
     {"cli"},
 )
 MAY_IMPORT_TENSORFLOW = ("bench/scenarios/", "bench/execution/worker.py", "bench/execution/runner.py")

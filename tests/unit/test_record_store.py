@@ -162,7 +162,9 @@ def test_samples_that_do_not_fit_together_are_refused(records, tmp_path):
 def test_a_newer_version_says_to_install_a_newer_tpuens(records, tmp_path):
     environment = records.environment(versions={"tpuens": "9.1"})
     path = edited(write_record(tmp_path, records.record(environment=environment)), schema_version=99)
-    with pytest.raises(RecordError, match=r"up to schema version 1; this one has 99, written by tpuens 9\.1"):
+    with pytest.raises(
+        RecordError, match=rf"up to schema version {SCHEMA_VERSION}; this one has 99, written by tpuens 9\.1"
+    ):
         read_record(path)
     with pytest.raises(RecordError, match=r"pip install --upgrade tpuens"):
         read_record(path)
@@ -197,7 +199,9 @@ def test_older_versions_are_upgraded_step_by_step(records, tmp_path, monkeypatch
     def complete(payload: dict) -> dict:
         return {**payload, "suite": payload["suite"] + "ck", "memory": {"peak_resident_bytes": 1}}
 
-    monkeypatch.setattr(store, "UPGRADES", {-1: rename, 0: complete})
+    monkeypatch.setattr(
+        store, "UPGRADES", {-1: rename, 0: complete} | dict.fromkeys(range(1, SCHEMA_VERSION), dict)
+    )
     assert read_record(path) == record
 
 
@@ -206,6 +210,8 @@ def test_every_version_has_a_golden_record_that_still_reads():
         record = read_record(GOLDEN / f"record-v{version}.json")
         assert record.workload.backbone == "resnet50"
         assert record.series[0].blocked_seconds == (0.25, 0.125)
+        assert record.configuration.cache == "memory"
+        assert "cache" not in record.workload.options
         assert record.environment is not None
         assert record.environment.accelerators[0].details == {"compute_capability": "9.0"}
 
@@ -213,7 +219,8 @@ def test_every_version_has_a_golden_record_that_still_reads():
 def test_the_golden_record_of_the_present_version_leaves_no_field_out():
     path = GOLDEN / f"record-v{SCHEMA_VERSION}.json"
     record = read_record(path)
-    for struct in (record, record.workload, record.configuration, record.environment, record.series[0]):
+    parts = (record.workload, record.configuration, record.environment, record.series[0], record.memory)
+    for struct in (record, *parts, record.flops, record.energy[0], record.outcomes[0], record.warnings[0]):
         assert all(getattr(struct, name) not in (None, (), {}) for name in struct.__struct_fields__), struct
     assert encode_record(record) == path.read_bytes()
 

@@ -1,0 +1,1 @@
+"""The commands of `tpuens-bench`, a module each."""
