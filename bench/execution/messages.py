@@ -37,6 +37,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     configuration: Configuration
     phases: dict[str, float]
     fence_seconds: tuple[float, ...]
+    null_step_seconds: tuple[float, ...]
     series: tuple[Series, ...]
     metrics: tuple[Metric, ...]
     memory: Memory

@@ -8,7 +8,7 @@ from tpuens.hardware.strategies import open_strategy
 
 from ..measuring.environment import collect_environment, environment_cautions, take_reading
 from ..measuring.memory import collect_memory
-from ..measuring.timing import Probe, measure_fence, measure_probe
+from ..measuring.timing import Probe, measure_fence, measure_null_step, measure_probe
 from ..records.record import Environment, Metric, Series
 from ..scenarios.table import SCENARIOS
 from ..scenarios.workload import Phases, Workload
@@ -68,6 +68,7 @@ def run_request(request: Request, *, phases: dict[str, float], send: Callable[[M
         configuration=workload.configuration,
         phases=timed.seconds,
         fence_seconds=fence_seconds,
+        null_step_seconds=measure_null_step() if series else (),
         series=tuple(series),
         metrics=metrics,
         memory=collect_memory(),

@@ -16,6 +16,7 @@ import msgspec
 
 from tpuens.errors import DeviceError, TpuensError
 
+from ..measuring.memory import MemoryTimeline
 from ..suites import Request
 from .messages import Message, Refused, encode_message
 
@@ -25,6 +26,7 @@ SPAWNED_AT = "TPUENS_BENCH_SPAWNED_AT"  # seconds since the epoch, set by the la
 def main() -> None:
     """Runs one request; exit code 0 when it said how it ended."""
     process_start = time.time() - float(os.environ.get(SPAWNED_AT, time.time()))
+    timeline = MemoryTimeline().start()
     messages = _take_over_stdout()
 
     def send(message: Message) -> None:
@@ -38,7 +40,8 @@ def main() -> None:
         from .runner import run_request  # imports TensorFlow
 
         phases = {"process_start": process_start, "import": time.perf_counter() - start}
-        send(run_request(request, phases=phases, send=send))
+        finished = run_request(request, phases=phases, send=send)
+        send(msgspec.structs.replace(finished, memory=timeline.add_to(finished.memory)))
     except DeviceError as error:
         send(Refused(reason=str(error), skipped=True))
     except TpuensError as error:

@@ -7,7 +7,7 @@ samples are kept apart.
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,7 @@ from ..records.record import Parameter, Series
 MIN_LATENCY_STEPS, MAX_LATENCY_STEPS = 10, 1000
 MAX_BLOCK_STEPS = 100_000
 FENCE_SAMPLES = 20
+NULL_BLOCKS, NULL_BLOCK_STEPS = 20, 1000
 
 Sample = Literal["block", "step"]
 
@@ -53,6 +54,23 @@ class Probe:
     max_block_steps: int = MAX_BLOCK_STEPS
 
 
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """What the clocks said of one block of steps; all of its seconds are of wall time but `cpu_seconds`.
+
+    Attributes:
+        seconds: From before the first step until the device had finished the last.
+        call_seconds: Of these, inside the calls of the step, its waiting for input left out.
+        blocked_seconds: Of these, waiting for input; None where the step takes none.
+    """
+
+    steps: int
+    seconds: float
+    call_seconds: float
+    cpu_seconds: float
+    blocked_seconds: float | None
+
+
 def measure_probe(
     probe: Probe,
     *,
@@ -77,7 +95,7 @@ def measure_probe(
     """
     clocks = clocks or Clocks()
     probe.fence()
-    warmup = tuple(_time_steps(probe, 1, clocks).seconds for _ in range(warmup_steps))
+    warmup = tuple(time_block(probe, 1, clocks).seconds for _ in range(warmup_steps))
     step_seconds = statistics.median(warmup[len(warmup) // 2 :]) if warmup else block_seconds
     if probe.sample == "step":
         samples = round(latency_seconds / max(step_seconds, 1e-9))
@@ -87,19 +105,48 @@ def measure_probe(
         samples = max(blocks, -(-probe.min_steps // steps))
     taken = []
     for done in range(1, samples + 1):
-        taken.append(_time_steps(probe, steps, clocks))
+        taken.append(time_block(probe, steps, clocks))
         on_sample(done, samples)
-    waits = [sample.blocked for sample in taken if sample.blocked is not None]
+    return make_series(probe, taken, warmup)
+
+
+def time_block(probe: Probe, steps: int, clocks: Clocks) -> Block:
+    """Returns one block of so many steps with one fence at its end.
+
+    The time inside the calls is what passes before the fence, less the wait for input: one more reading of
+    the clock a block, instead of two a step.
+    """
+    step, blocked = probe.step, None
+    cpu, start = clocks.cpu(), clocks.wall()
+    for _ in range(steps):
+        waited = step()
+        if waited is not None:
+            blocked = waited if blocked is None else blocked + waited
+    called = clocks.wall() - start
+    probe.fence()
+    return Block(
+        steps=steps,
+        seconds=clocks.wall() - start,
+        call_seconds=max(0.0, called - (blocked or 0.0)),  # of the wait alone rounding may leave less than 0
+        cpu_seconds=clocks.cpu() - cpu,
+        blocked_seconds=blocked,
+    )
+
+
+def make_series(probe: Probe, blocks: Sequence[Block], warmup_seconds: tuple[float, ...]) -> Series:
+    """Returns the series of a probe's blocks, in the order they were taken."""
+    waits = [block.blocked_seconds for block in blocks if block.blocked_seconds is not None]
     return Series(
         name=probe.name,
         fence=probe.sample,
         parameters=probe.parameters,
-        steps=(steps,) * samples,
-        examples=(steps * probe.examples_per_step,) * samples,
-        seconds=tuple(sample.seconds for sample in taken),
-        warmup_seconds=warmup,
+        steps=tuple(block.steps for block in blocks),
+        examples=tuple(block.steps * probe.examples_per_step for block in blocks),
+        seconds=tuple(block.seconds for block in blocks),
+        warmup_seconds=warmup_seconds,
         blocked_seconds=tuple(waits) if waits else None,
-        cpu_seconds=tuple(sample.cpu for sample in taken),
+        call_seconds=tuple(block.call_seconds for block in blocks),
+        cpu_seconds=tuple(block.cpu_seconds for block in blocks),
     )
 
 
@@ -115,19 +162,9 @@ def measure_fence(fence: Callable[[], object], clocks: Clocks | None = None) -> 
     return tuple(seconds)
 
 
-@dataclass(frozen=True)
-class _Reading:
-    seconds: float
-    cpu: float
-    blocked: float | None
-
-
-def _time_steps(probe: Probe, steps: int, clocks: Clocks) -> _Reading:
-    step, blocked = probe.step, None
-    cpu, start = clocks.cpu(), clocks.wall()
-    for _ in range(steps):
-        waited = step()
-        if waited is not None:
-            blocked = waited if blocked is None else blocked + waited
-    probe.fence()
-    return _Reading(seconds=clocks.wall() - start, cpu=clocks.cpu() - cpu, blocked=blocked)
+def measure_null_step(clocks: Clocks | None = None) -> tuple[float, ...]:
+    """Returns what the instrument's loop adds to a step: the seconds a step of blocks that do nothing."""
+    nothing = Probe(name="null", step=lambda: None, fence=lambda: None, examples_per_step=0, parameters={})
+    clocks = clocks or Clocks()
+    blocks = [time_block(nothing, NULL_BLOCK_STEPS, clocks) for _ in range(NULL_BLOCKS)]
+    return tuple(block.seconds / block.steps for block in blocks)

@@ -208,6 +208,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         str, float
     ] = {}  # seconds: process_start, import, strategy, data, build, trace, first_step, …
     fence_seconds: tuple[float, ...] = ()  # the fence with nothing to wait for: what the instrument costs
+    null_step_seconds: tuple[float, ...] = ()  # a step that does nothing, in the same loop: likewise
     series: tuple[Series, ...] = ()
     metrics: tuple[Metric, ...] = ()
     memory: Memory | None = None

@@ -59,12 +59,19 @@ def test_a_run_gives_a_record_a_table_and_a_report(tmp_path: Path) -> None:
     both = record.series[2]
     assert both.blocked_seconds is not None
     assert sum(both.blocked_seconds) < sum(both.seconds)
+    assert both.call_seconds is not None
+    assert 0 < sum(both.call_seconds) + sum(both.blocked_seconds) < sum(both.seconds)
     assert sum(both.steps) >= 2 * 64 // 4
+    assert 0 < min(record.null_step_seconds) < 0.005 * 0.05
     phases = {"process_start", "import", "strategy", "data", "build", "trace", "first_step", "steady"}
     assert phases <= set(record.phases)
     assert record.environment is not None
     assert record.memory is not None
     assert record.memory.peak_resident_bytes > 2**28
+    assert record.memory.timeline_interval_seconds == pytest.approx(0.1)
+    points = record.memory.timeline_bytes
+    assert len(points) * 0.1 > 0.7 * sum(record.phases.values())
+    assert points[0] < 2**28 < max(points) <= 1.05 * record.memory.peak_resident_bytes
     for name in "report.html", "report.md", "report.csv":
         assert (tmp_path / "out" / name).stat().st_size > 500
 

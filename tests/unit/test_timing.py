@@ -4,23 +4,29 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.measuring.timing import Clocks, Probe, measure_fence, measure_probe
+from bench.measuring.timing import Clocks, Probe, measure_fence, measure_null_step, measure_probe
 
 
 class Device:
     """Steps take `step_seconds` of device time, which passes only when the fence waits for it."""
 
     def __init__(
-        self, step_seconds: float = 0.1, fence_seconds: float = 0.0, wait: float | None = None
+        self,
+        step_seconds: float = 0.1,
+        fence_seconds: float = 0.0,
+        wait: float | None = None,
+        call_seconds: float = 0.0,
     ) -> None:
         self.now = 0.0
         self.queued = 0.0
         self.steps = 0
         self.step_seconds, self.fence_seconds, self.wait = step_seconds, fence_seconds, wait
+        self.call_seconds = call_seconds
 
     def step(self) -> float | None:
         self.steps += 1
         self.queued += self.step_seconds
+        self.now += self.call_seconds
         if self.wait is not None:
             self.now += self.wait
         return self.wait
@@ -111,6 +117,28 @@ def test_the_wait_for_input_is_summed_over_a_block() -> None:
 
 def test_without_input_there_is_no_wait_rather_than_none_of_zero() -> None:
     assert measure(Device()).blocked_seconds is None
+
+
+def test_the_time_inside_the_calls_leaves_out_the_wait_for_input_and_the_fence() -> None:
+    series = measure(Device(step_seconds=0.05, wait=0.04, call_seconds=0.01))
+    assert series.call_seconds == pytest.approx([0.1] * 5)
+    assert series.seconds == pytest.approx([1.0] * 5)
+
+
+def test_a_step_that_only_waits_spends_no_time_in_its_calls() -> None:
+    assert measure(Device(step_seconds=0.0, wait=0.1)).call_seconds == pytest.approx([0.0] * 5, abs=1e-12)
+    assert min(measure(Device(step_seconds=0.0, wait=0.1)).call_seconds or ()) >= 0
+
+
+def test_a_null_step_costs_what_the_clock_says_of_a_loop_over_nothing() -> None:
+    readings = iter(range(10**6))  # every look at the clock takes a second
+    clocks = Clocks(wall=lambda: float(next(readings)), cpu=lambda: 0.0)
+    # A block looks at it at the start, before the fence and at the end.
+    assert set(measure_null_step(clocks)) == {2 / 1000}
+
+
+def test_the_instrument_costs_less_than_half_a_per_cent_of_a_step_of_50_ms() -> None:
+    assert min(measure_null_step()) < 0.005 * 0.05
 
 
 def test_progress_is_told_after_every_sample() -> None:
