@@ -95,8 +95,9 @@ def measure_probe(
     """
     clocks = clocks or Clocks()
     probe.fence()
-    warmup = tuple(time_block(probe, 1, clocks).seconds for _ in range(warmup_steps))
-    step_seconds = statistics.median(warmup[len(warmup) // 2 :]) if warmup else block_seconds
+    warmup = [time_block(probe, 1, clocks) for _ in range(warmup_steps)]
+    later = [block.seconds for block in warmup[len(warmup) // 2 :]]
+    step_seconds = statistics.median(later) if later else block_seconds
     if probe.sample == "step":
         samples = round(latency_seconds / max(step_seconds, 1e-9))
         samples, steps = min(max(samples, MIN_LATENCY_STEPS), MAX_LATENCY_STEPS), 1
@@ -133,8 +134,8 @@ def time_block(probe: Probe, steps: int, clocks: Clocks) -> Block:
     )
 
 
-def make_series(probe: Probe, blocks: Sequence[Block], warmup_seconds: tuple[float, ...]) -> Series:
-    """Returns the series of a probe's blocks, in the order they were taken."""
+def make_series(probe: Probe, blocks: Sequence[Block], warmup: Sequence[Block]) -> Series:
+    """Returns the series of a probe's blocks, and of the single steps before them, as they were taken."""
     waits = [block.blocked_seconds for block in blocks if block.blocked_seconds is not None]
     return Series(
         name=probe.name,
@@ -143,7 +144,8 @@ def make_series(probe: Probe, blocks: Sequence[Block], warmup_seconds: tuple[flo
         steps=tuple(block.steps for block in blocks),
         examples=tuple(block.steps * probe.examples_per_step for block in blocks),
         seconds=tuple(block.seconds for block in blocks),
-        warmup_seconds=warmup_seconds,
+        warmup_seconds=tuple(block.seconds for block in warmup),
+        warmup_call_seconds=tuple(block.call_seconds for block in warmup),
         blocked_seconds=tuple(waits) if waits else None,
         call_seconds=tuple(block.call_seconds for block in blocks),
         cpu_seconds=tuple(block.cpu_seconds for block in blocks),

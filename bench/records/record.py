@@ -116,6 +116,7 @@ class Series(Struct, frozen=True, kw_only=True):
     examples: tuple[int, ...]  # examples in each sample; a partial batch counts what it holds
     seconds: tuple[float, ...]  # wall time of each sample
     warmup_seconds: tuple[float, ...] = ()  # single steps, fenced, before the samples; never mixed in
+    warmup_call_seconds: tuple[float, ...] = ()  # of these: inside the call, with the device idle before
     blocked_seconds: tuple[float, ...] | None = None  # of `seconds`: how long next() kept the loop waiting
     call_seconds: tuple[float, ...] | None = None  # of `seconds`: inside the step's calls, next() left out
     cpu_seconds: tuple[float, ...] | None = None  # process CPU time of each sample

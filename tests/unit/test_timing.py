@@ -76,6 +76,12 @@ def test_warmup_steps_are_kept_apart_and_not_counted() -> None:
     assert device.steps == 3 + sum(series.steps)
 
 
+def test_the_time_inside_the_calls_of_the_warmup_is_kept_with_it() -> None:
+    series = measure(Device(step_seconds=0.05, wait=0.04, call_seconds=0.01), warmup_steps=3)
+    assert series.warmup_call_seconds == pytest.approx([0.01] * 3)
+    assert series.warmup_seconds == pytest.approx([0.1] * 3)
+
+
 def test_a_slow_first_warmup_step_does_not_shrink_the_blocks() -> None:
     device = Device()
     times = iter([50.0] + [0.1] * 1000)
