@@ -5,6 +5,7 @@ import msgspec
 from ..records.record import (
     Caution,
     Configuration,
+    Energy,
     Environment,
     Memory,
     Metric,
@@ -41,6 +42,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     series: tuple[Series, ...]
     metrics: tuple[Metric, ...]
     memory: Memory
+    energy: tuple[Energy, ...] = ()
     warnings: tuple[Caution, ...]
 
 

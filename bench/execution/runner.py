@@ -4,12 +4,16 @@ import os
 import time
 from collections.abc import Callable
 
+import tensorflow as tf
+
 from tpuens.hardware.strategies import open_strategy
 
+from ..analysis.labels import reading_text
+from ..measuring.energy import EnergyReading, find_meters
 from ..measuring.environment import collect_environment, environment_cautions, take_reading
 from ..measuring.memory import collect_memory
 from ..measuring.timing import Probe, measure_fence, measure_null_step, measure_probe
-from ..records.record import Environment, Metric, Series
+from ..records.record import Energy, Environment, Metric, Series
 from ..scenarios.table import SCENARIOS
 from ..scenarios.workload import Phases, Workload
 from ..suites import Request
@@ -48,10 +52,13 @@ def run_request(request: Request, *, phases: dict[str, float], send: Callable[[M
     workload: Workload = SCENARIOS[request.scenario.name].load()(request, strategy, timed)
     send(Described(workload=workload.key, configuration=workload.configuration))
     fence_seconds = measure_fence(workload.fence) if workload.fence else ()
-    series = []
+    meters = find_meters(_visible_gpus())
+    series: list[Series] = []
+    energy: list[Energy] = []
     for probe in workload.probes:
-        with timed("steady"):
-            series.append(_measure(probe, request, send))
+        with timed("steady"), EnergyReading(meters) as reading:
+            series.append(_measure(probe, request, send, reading.begin))
+        energy += reading.energies(reading_text(series[-1]))
         warmup = sum(series[-1].warmup_seconds)
         timed.seconds["warmup"] = timed.seconds.get("warmup", 0.0) + warmup
         timed.seconds["steady"] -= warmup
@@ -72,11 +79,19 @@ def run_request(request: Request, *, phases: dict[str, float], send: Callable[[M
         series=tuple(series),
         metrics=metrics,
         memory=collect_memory(),
+        energy=tuple(energy),
         warnings=environment_cautions(environment, before=before, after=take_reading()),
     )
 
 
-def _measure(probe: Probe, request: Request, send: Callable[[Message], None]) -> Series:
+def _visible_gpus() -> list[int]:
+    """Returns TensorFlow's numbers of the GPUs that the strategy left visible."""
+    return [int(gpu.name.rpartition(":")[2]) for gpu in tf.config.get_visible_devices("GPU")]
+
+
+def _measure(
+    probe: Probe, request: Request, send: Callable[[Message], None], on_start: Callable[[], None]
+) -> Series:
     timing = request.scenario.timing
     told = 0.0
 
@@ -93,4 +108,5 @@ def _measure(probe: Probe, request: Request, send: Callable[[Message], None]) ->
         block_seconds=timing.block_seconds,
         latency_seconds=timing.latency_seconds,
         on_sample=tell,
+        on_start=on_start,
     )

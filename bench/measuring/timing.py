@@ -80,6 +80,7 @@ def measure_probe(
     latency_seconds: float,
     clocks: Clocks | None = None,
     on_sample: Callable[[int, int], None] = lambda done, of: None,
+    on_start: Callable[[], None] = lambda: None,
 ) -> Series:
     """Returns the samples of one probe.
 
@@ -92,6 +93,7 @@ def measure_probe(
         latency_seconds: How long to take single steps, for a step probe.
         clocks: What to read the time from; None for this process's.
         on_sample: Told the samples done, and of how many.
+        on_start: Called after the warm-up, right before the first sample.
     """
     clocks = clocks or Clocks()
     probe.fence()
@@ -105,6 +107,7 @@ def measure_probe(
         steps = min(max(1, round(block_seconds / max(step_seconds, 1e-9))), probe.max_block_steps)
         samples = max(blocks, -(-probe.min_steps // steps))
     taken = []
+    on_start()
     for done in range(1, samples + 1):
         taken.append(time_block(probe, steps, clocks))
         on_sample(done, samples)

@@ -160,10 +160,10 @@ class Flops(Struct, frozen=True, kw_only=True):
 class Energy(Struct, frozen=True, kw_only=True):
     """What a meter read over the timed part of one series. Absent where no meter is readable."""
 
-    series: str
+    series: str  # its name and parameters, as reports name it: "both", "throughput, fused"
     joules: float
     seconds: float
-    method: str  # "rapl", "nvml"
+    method: str  # "rapl", "nvml" (the board's counter), "nvml-power" (its power, integrated)
     scope: str  # what the meter covers: "package-0", "GPU 0 (board)"
     samples: int
 
