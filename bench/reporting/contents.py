@@ -1,7 +1,7 @@
 """What a report says, before it is set as HTML or Markdown."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..analysis.labels import MachineNames, details, machine_text, workload_name
@@ -9,6 +9,7 @@ from ..analysis.pooling import pool
 from ..analysis.summary import Row, summarise
 from ..records.record import RunRecord
 from .comparison import comparison_table
+from .costs import cost_table
 from .environments import environment_table
 from .numbers import plain
 from .tables import Table, build_tables
@@ -67,21 +68,25 @@ class Contents:
     environment: Table | None
 
 
-def collect_contents(records: Sequence[RunRecord], reference: str | None, superseded: int) -> Contents:
+def collect_contents(
+    records: Sequence[RunRecord], reference: str | None, superseded: int, prices: Mapping[str, float]
+) -> Contents:
     """Returns what a report on these records says.
 
     Args:
         records: Of any machines and suites, as `bench.records.store.latest_records` gives them.
         reference: The machine that the others are compared with; None: that of the first record.
         superseded: How many records of earlier attempts were left out.
+        prices: Of machines, SKUs and devices in dollars an hour, where the user gives them.
 
     Raises:
-        ConfigurationError: No record is of the reference machine.
+        ConfigurationError: No record is of the reference machine, or of a machine or device with a price.
     """
     names = MachineNames(records)
     environments = names.environments()
     rows = summarise(records)
     pooled = pool(rows)
+    costs = cost_table(pooled, records, prices)
     logged = [record for record in records if record.status != "ok" and record.log_tail]
     return Contents(
         title="Benchmark report",
@@ -90,7 +95,7 @@ def collect_contents(records: Sequence[RunRecord], reference: str | None, supers
         records=tuple(records),
         rows=tuple(rows),
         pooled=tuple(pooled),
-        tables=tuple(build_tables(pooled)),
+        tables=(*build_tables(pooled), *([costs] if costs else ())),
         comparison=comparison_table(pooled, list(environments), reference),
         without_result=sum(record.status != "ok" for record in records),
         logs=tuple(_log(record, names) for record in logged[:LOG_LIMIT]),

@@ -1,6 +1,6 @@
 """The report as one HTML file that needs nothing else, and beside it as Markdown and CSV."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -11,22 +11,32 @@ from .contents import HOW_TO_READ, Contents, collect_contents
 from .tables import csv_text, markdown_table, markdown_text
 
 
-def render_html(records: Sequence[RunRecord], reference: str | None = None, superseded: int = 0) -> str:
+def render_html(
+    records: Sequence[RunRecord],
+    reference: str | None = None,
+    superseded: int = 0,
+    prices: Mapping[str, float] | None = None,
+) -> str:
     """Returns a report on the records as a page that loads nothing from anywhere.
 
     Args:
         records: Of any machines and suites, at least one, as `latest_records` gives them.
         reference: The machine that the others are compared with; by default that of the first record.
         superseded: How many records of earlier attempts were left out.
+        prices: In dollars an hour, as `bench.analysis.economics.parse_prices` gives them.
 
     Raises:
-        ConfigurationError: No record is of the reference machine.
+        ConfigurationError: No record is of the reference machine, or of a machine or device with a price.
     """
-    return _render_html(collect_contents(records, reference, superseded))
+    return _render_html(collect_contents(records, reference, superseded, prices or {}))
 
 
 def write_report(
-    folder: Path, records: Sequence[RunRecord], reference: str | None = None, superseded: int = 0
+    folder: Path,
+    records: Sequence[RunRecord],
+    reference: str | None = None,
+    superseded: int = 0,
+    prices: Mapping[str, float] | None = None,
 ) -> Path:
     """Writes report.html, report.md and report.csv into a folder and returns the path of the first.
 
@@ -34,10 +44,10 @@ def write_report(
     pooled. The arguments are those of `render_html`.
 
     Raises:
-        ConfigurationError: No record is of the reference machine.
+        ConfigurationError: No record is of the reference machine, or of a machine or device with a price.
         RunError: The disk is full or the folder cannot be written.
     """
-    contents = collect_contents(records, reference, superseded)
+    contents = collect_contents(records, reference, superseded, prices or {})
     pages = {
         "report.csv": csv_text(contents.rows),
         "report.md": _render_markdown(contents),
