@@ -2,6 +2,7 @@
 
 import typer
 
+from .commands.choose import choose
 from .commands.env import show_environment
 from .commands.list import list_all
 from .commands.report import report
@@ -17,4 +18,5 @@ app = typer.Typer(
 app.command("list")(list_all)
 app.command()(run)
 app.command()(report)
+app.command()(choose)
 app.command("env")(show_environment)

@@ -96,8 +96,17 @@ def read_folder(folder: Path) -> list[RunRecord]:
     Raises:
         RecordError: Nothing is there, or one of the files cannot be read.
     """
+    return sorted(map(read_record, list_records(folder)), key=_age)
+
+
+def list_records(folder: Path) -> list[Path]:
+    """Returns the files of a run folder, of its ``records`` subfolder, or the one file that is given.
+
+    Raises:
+        RecordError: Nothing is there.
+    """
     if folder.is_file():
-        return [read_record(folder)]
+        return [folder]
     if not folder.is_dir():
         raise RecordError(
             f"Expected a run folder, its '{RECORDS_FOLDER}' subfolder or one record (.json), but nothing is "
@@ -113,7 +122,7 @@ def read_folder(folder: Path) -> list[RunRecord]:
             f"No record (.json) is in this folder.{hint} `tpuens-bench run` writes records. "
             f"Received: {folder}"
         )
-    return sorted((read_record(path) for path in paths), key=_age)
+    return paths
 
 
 def latest_records(*folders: Iterable[RunRecord]) -> list[RunRecord]:

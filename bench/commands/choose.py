@@ -1,0 +1,72 @@
+"""`tpuens-bench choose`: which machine for a training of one's own, from the records of many."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from .report import PriceOption
+
+
+def choose(
+    folders: Annotated[list[Path], typer.Argument(help="Results of any number of runs and machines.")],
+    examples: Annotated[int, typer.Option(min=1, help="Examples in an epoch of your own data.")],
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs that you want to train.")],
+    target_accuracy: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out what is known to stay below this share.")
+    ] = 0.0,
+    budget: Annotated[float | None, typer.Option(min=0, help="Dollars; what costs more is marked.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="This backbone only.")] = None,
+    price: PriceOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+) -> None:
+    """Rank machines by the time and the dollars that a training of your own would take on each."""
+    from ..analysis.choice import Plan, rank_choices
+    from ..analysis.economics import Prices, parse_prices
+    from ..analysis.merging import merge_folders
+    from ..records.store import RecordError
+    from ..reporting import choice as show
+
+    plan = Plan(
+        examples=examples,
+        epochs=epochs,
+        target_accuracy=target_accuracy,
+        budget=budget,
+        backbone=backbone,
+    )
+    given = parse_prices(price or [])
+    merged = merge_folders(folders)
+    labels = {one.environment.machine_label for folder in merged.folders for one in folder if one.environment}
+    choices, below = rank_choices(merged.folders, plan, Prices(given, labels))
+    if json:
+        facts = {
+            "plan": msgspec.to_builtins(plan),
+            "choices": [show.choice_facts(choice) for choice in choices],
+            "below_the_accuracy_floor": [show.choice_facts(choice) for choice in below],
+            "not_counted": [{"file": str(one.path), "reason": one.reason} for one in merged.refusals],
+        }
+        typer.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode())
+        return
+    if not choices and not below:
+        of = f" of {backbone}" if backbone else ""
+        raise RecordError(
+            f"No record tells how fast{of} trains: choose needs train-epoch or train-step. "
+            f"Received: {', '.join(map(str, folders))}"
+        )
+    tables = show.choice_tables(choices, plan, brief=not markdown)
+    sentences = show.choice_sentences(choices, below, merged.refusals, plan)
+    if markdown:
+        from ..reporting.tables import markdown_table, markdown_text
+
+        typer.echo("\n".join(map(markdown_table, tables)))
+        typer.echo("\n".join(f"- {markdown_text(sentence)}" for sentence in sentences))
+        return
+    from rich.console import Console
+
+    console = Console()
+    for table in tables:
+        console.print(show.terminal_choices(table))
+    for sentence in sentences:
+        console.print(sentence, markup=False, highlight=False)
