@@ -42,6 +42,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     series: tuple[Series, ...]
     metrics: tuple[Metric, ...]
     memory: Memory
+    references: tuple[Series, ...] = ()
     energy: tuple[Energy, ...] = ()
     warnings: tuple[Caution, ...]
 

@@ -11,9 +11,9 @@ from tpuens.hardware.strategies import open_strategy
 from ..analysis.labels import reading_text
 from ..measuring.energy import EnergyReading, find_meters
 from ..measuring.environment import collect_environment, environment_cautions, take_reading
-from ..measuring.memory import collect_memory
 from ..measuring.timing import Probe, measure_fence, measure_null_step, measure_probe
-from ..records.record import Energy, Environment, Metric, Series
+from ..records.record import Energy, Environment, Memory, Metric, Series
+from ..scenarios.references import measure_references
 from ..scenarios.table import SCENARIOS
 from ..scenarios.workload import Phases, Workload
 from ..suites import Request
@@ -22,13 +22,20 @@ from .messages import Described, Finished, Message, Progress
 TELL_SECONDS = 0.5
 
 
-def run_request(request: Request, *, phases: dict[str, float], send: Callable[[Message], None]) -> Finished:
+def run_request(
+    request: Request,
+    *,
+    phases: dict[str, float],
+    send: Callable[[Message], None],
+    read_memory: Callable[[], Memory],
+) -> Finished:
     """Returns what was measured.
 
     Args:
         request: What to run.
         phases: Seconds of the phases that are over; the others are added.
         send: Called with progress, and with the run's description as soon as it is known.
+        read_memory: Returns what this process has held up to then.
 
     Raises:
         DeviceError: This machine cannot offer the strategy.
@@ -68,6 +75,9 @@ def run_request(request: Request, *, phases: dict[str, float], send: Callable[[M
         metrics = tuple(
             workload.evaluate(lambda done, of: send(Progress(phase="evaluating", done=done, of=of)))
         )
+    memory = read_memory()  # before the references, whose arrays are not the scenario's
+    with timed("references"):
+        references = measure_references(strategy)
     environment = describe(workload.dataset_fingerprint)
     return Finished(
         environment=environment,
@@ -78,7 +88,8 @@ def run_request(request: Request, *, phases: dict[str, float], send: Callable[[M
         null_step_seconds=measure_null_step() if series else (),
         series=tuple(series),
         metrics=metrics,
-        memory=collect_memory(),
+        memory=memory,
+        references=references,
         energy=tuple(energy),
         warnings=environment_cautions(environment, before=before, after=take_reading()),
     )

@@ -16,7 +16,7 @@ import msgspec
 
 from tpuens.errors import DeviceError, TpuensError
 
-from ..measuring.memory import MemoryTimeline
+from ..measuring.memory import MemoryTimeline, collect_memory
 from ..suites import Request
 from .messages import Message, Refused, encode_message
 
@@ -40,8 +40,14 @@ def main() -> None:
         from .runner import run_request  # imports TensorFlow
 
         phases = {"process_start": process_start, "import": time.perf_counter() - start}
-        finished = run_request(request, phases=phases, send=send)
-        send(msgspec.structs.replace(finished, memory=timeline.add_to(finished.memory)))
+        send(
+            run_request(
+                request,
+                phases=phases,
+                send=send,
+                read_memory=lambda: timeline.add_to(collect_memory()),
+            )
+        )
     except DeviceError as error:
         send(Refused(reason=str(error), skipped=True))
     except TpuensError as error:
