@@ -114,6 +114,20 @@ def ratio_interval(log_ratios: Sequence[float], confidence: float = CONFIDENCE) 
     )
 
 
+def narrow_enough(interval: Interval | None, *, shown: float = SHOWN) -> bool:
+    """Returns whether a comparison may stop before its budget is spent.
+
+    It may once the half-width is half of the difference that matters: then an interval either lies closer
+    to 1 than that difference or excludes 1. Only the width is looked at; a stop that looked at the verdict
+    would stop at false alarms.
+
+    Args:
+        interval: Of the wall time, at 95 %.
+        shown: The size of difference that matters, as a share.
+    """
+    return interval is not None and interval.pairs >= MIN_PAIRS and interval.half_width <= shown / 2
+
+
 def noise_floor(log_ratios: Sequence[float]) -> float | None:
     """Returns the noise floor that A/A pairs leave: the largest difference that their interval allows.
 

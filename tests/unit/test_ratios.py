@@ -9,6 +9,7 @@ from bench.analysis.ratios import (
     Interval,
     exact_bounds,
     judge,
+    narrow_enough,
     noise_floor,
     pair_log_ratio,
     pairs_needed,
@@ -90,6 +91,15 @@ def test_equal_pairs_have_an_interval_of_no_width():
     assert found is not None
     assert (found.low, found.ratio, found.high, found.half_width) == (1, 1, 1, 0)
     assert judge(found, None, floor=None).verdict == "no difference shown"
+
+
+def test_a_comparison_stops_by_width_and_pairs_alone():
+    assert narrow_enough(interval(0.98, 1.02))
+    assert narrow_enough(interval(1.48, 1.52))
+    assert not narrow_enough(interval(0.97, 1.03))
+    assert not narrow_enough(interval(0.98, 1.02), shown=0.02)
+    assert not narrow_enough(interval(0.98, 1.02, pairs=MIN_PAIRS - 1))
+    assert not narrow_enough(None)
 
 
 def test_the_noise_floor_is_the_largest_difference_that_equal_arms_leave_possible():
