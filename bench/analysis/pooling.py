@@ -8,6 +8,7 @@ from .accuracy import median_scores
 from .labels import Setup, identity, tell_setups_apart, workload_name
 from .statistics import Percentile, TooFewSamples, describe
 from .summary import Row
+from .waterfall import pool_waterfalls
 
 
 def pool(rows: Iterable[Row]) -> list[Row]:
@@ -47,6 +48,7 @@ def _pool_group(rows: list[Row]) -> Row:
             _pool_percentiles(group) for group in zip(*(row.percentiles for row in rows), strict=True)
         ),
         waiting_share=_median(row.waiting_share for row in rows),
+        waterfall=pool_waterfalls(row.waterfall for row in rows),
         flops_per_second=_median(row.flops_per_second for row in rows),
         # The median of only those that got there would flatter the ones that seldom do.
         seconds_to_accuracy=_median(row.seconds_to_accuracy for row in rows) if all(reached) else None,

@@ -20,6 +20,7 @@ from .statistics import (
     throughput,
     waiting_share,
 )
+from .waterfall import SYNCHRONISE, Waterfall, find_waterfall
 
 Kind = Literal["throughput", "latency", "kernel", "time-to-accuracy", "accuracy", "nothing"]
 
@@ -48,6 +49,7 @@ class Row:
         metrics: Accuracies and losses; of an ensemble the medians over its seeds.
         reached: For each run whether it reached the accuracy that it was to reach.
         first_step_seconds: Tracing, compiling and the first step.
+        waterfall: Where the time of a training step goes.
         fence_seconds: What a wait for the device costs when there is nothing to wait for: the instrument
             itself, once in each sample.
     """
@@ -73,6 +75,7 @@ class Row:
     step_samples: tuple[float, ...] = ()
     percentiles: tuple[Percentile | TooFewSamples, ...] = ()
     waiting_share: float | None = None
+    waterfall: Waterfall | None = None
     flops_per_second: float | None = None
     seconds_to_accuracy: float | None = None
     reached: tuple[bool, ...] = ()
@@ -150,14 +153,16 @@ def series_row(series: Series, record: RunRecord, machine: str) -> Row:
     )
     if record.workload.phase == "kernel":
         return _as_kernel(row, series)
-    return _as_latency(row, series) if series.fence == "step" else _as_throughput(row, series)
+    return _as_latency(row, series) if series.fence == "step" else _as_throughput(row, series, record)
 
 
 def _record_rows(record: RunRecord, machine: str) -> list[Row]:
     common = _record_row(record, machine)
     if record.status != "ok":
         return [common]
-    rows = [series_row(series, record, machine) for series in record.series]
+    rows = [
+        series_row(series, record, machine) for series in record.series if series.name != SYNCHRONISE
+    ]  # that one is part of a waterfall
     if record.workload.scenario == "time-to-accuracy":
         rows.append(_time_to_accuracy_row(common, record))
     elif record.workload.scenario == "ensemble-accuracy":
@@ -211,15 +216,16 @@ def _as_latency(row: Row, series: Series) -> Row:
     )
 
 
-def _as_throughput(row: Row, series: Series) -> Row:
+def _as_throughput(row: Row, series: Series, record: RunRecord) -> Row:
     rates = describe(sample_rates(series))
     return replace(
         row,
         kind="throughput",
-        examples_per_second=throughput(series),
+        examples_per_second=throughput(series) if any(series.examples) else None,
         relative_mad=rates.relative_mad if rates else None,
         # A pipeline that runs alone does nothing but wait for itself.
         waiting_share=waiting_share(series) if series.name != "input" else None,
+        waterfall=find_waterfall(series, record),
         fence_seconds=row.fence_seconds if series.name != "input" else None,
     )
 

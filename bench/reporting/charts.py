@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from ..analysis.summary import Kind, Row
 from ..records.record import RunRecord
 from .drawing import Chart
-from .outcome_charts import draw_accuracy, draw_phases
+from .outcome_charts import draw_accuracy, draw_memory, draw_phases
 from .speed_charts import draw_latency, draw_matrix_products, draw_throughput
 from .svg import drawing_style
+from .waterfall import draw_waterfalls
 
 Draw = Callable[[Sequence[Row], str], Chart]
 
@@ -25,10 +26,12 @@ def draw_charts(rows: Sequence[Row], records: Sequence[RunRecord]) -> list[Chart
     with drawing_style():
         charts: list[Chart | None] = [
             *_each_scenario(rows, "throughput", draw_throughput),
+            draw_waterfalls(rows, "chart-waterfall"),
             *_each_scenario(rows, "latency", draw_latency),
             *_each_scenario(rows, "kernel", draw_matrix_products),
             draw_accuracy(records, "chart-accuracy"),
             draw_phases(records, "chart-phases"),
+            draw_memory(records, "chart-memory"),
         ]
     return [chart for chart in charts if chart]
 

@@ -1,4 +1,4 @@
-"""Charts of what came out besides speed: accuracies, and where the time went."""
+"""Charts of what came out besides speed: accuracies, where the time went, and the memory."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,9 +8,22 @@ from ..analysis.labels import MachineNames, label_words, tell_apart, workload_na
 from ..analysis.phases import RunPhases, pool_phases
 from ..analysis.statistics import time_shares
 from ..records.record import RunRecord
-from .drawing import BAR_LIMIT, Chart, add_grid, add_legend, finish_chart, make_lines, set_plain_ticks
+from .drawing import (
+    BAR_LIMIT,
+    LINE_LIMIT,
+    Chart,
+    add_grid,
+    add_legend,
+    finish_chart,
+    make_axes,
+    make_lines,
+    set_plain_ticks,
+)
 from .numbers import format_number, format_percent
 from .svg import PALETTE
+
+# A line of fewer points says no more than the peak, which stands in the tables.
+_LEAST_POINTS = 10
 
 
 def draw_accuracy(records: Sequence[RunRecord], name: str) -> Chart | None:
@@ -91,6 +104,50 @@ def draw_phases(records: Sequence[RunRecord], name: str) -> Chart | None:
         "the phase that takes the most.",
         common=common,
         left_out=len(runs) - len(shown),
+    )
+
+
+def draw_memory(records: Sequence[RunRecord], name: str) -> Chart | None:
+    """Returns the resident memory of each run over its time; None without, or of too many."""
+    names = MachineNames(records)
+    runs = [
+        (record, record.memory)
+        for record in records
+        if record.memory and len(record.memory.timeline_bytes) >= _LEAST_POINTS
+    ]
+    if not 1 <= len(runs) <= LINE_LIMIT:
+        return None
+    labels, common = tell_apart(
+        [
+            [record.workload.scenario, *label_words(record.workload, record.configuration), names.of(record)]
+            + ([f"run {record.repeat + 1}"] if record.repeat else [])
+            for record, _ in runs
+        ]
+    )
+    title = "Memory of each run over its time"
+    axes = make_axes(2.4, title=title, legend_lines=len(runs))
+    entries = []
+    for label, colour, (_, memory) in zip(labels, PALETTE, runs, strict=False):
+        interval = memory.timeline_interval_seconds or 0.0
+        seconds = [interval * place for place in range(len(memory.timeline_bytes))]
+        gibibytes = [size / 2**30 for size in memory.timeline_bytes]
+        (line,) = axes.plot(seconds, gibibytes, color=colour, linewidth=1.6)
+        entries.append((line, label, f"peak {format_number(memory.peak_resident_bytes / 2**30)} GiB"))
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    set_plain_ticks(axes.xaxis)
+    axes.set_xlabel("seconds since the worker's start")
+    axes.set_ylabel("resident memory (GiB)")
+    add_grid(axes, "both")
+    add_legend(axes, entries)
+    return finish_chart(
+        axes,
+        name,
+        title,
+        "Main memory that the worker's process holds, read ten times a second; of a long run each point is "
+        "the most of its time.",
+        common=common,
+        left_out=0,
     )
 
 

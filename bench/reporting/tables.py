@@ -13,6 +13,7 @@ from ..analysis.summary import Kind, Row
 from .columns import COLUMNS, CSV_COLUMNS, TERMINAL_COLUMNS, Column, scenario_text, terminal_note
 from .conclusions import compare_devices
 from .numbers import plain
+from .waterfall import explain_waterfalls
 
 if TYPE_CHECKING:
     import rich.console
@@ -98,7 +99,7 @@ def build_tables(rows: Sequence[Row]) -> list[Table]:
                     rows=tuple(
                         tuple(plain(column.text(row)) for column in columns) for row in of_kind[:ROW_LIMIT]
                     ),
-                    conclusions=tuple(map(plain, compare_devices(of_kind))),
+                    conclusions=tuple(map(plain, [*compare_devices(of_kind), *explain_waterfalls(of_kind)])),
                     left_out=max(0, len(of_kind) - ROW_LIMIT),
                 )
             )
@@ -140,8 +141,8 @@ def terminal_table(rows: Sequence[Row]) -> "rich.console.RenderableType":
     """Returns one table a machine with the few columns that fit a terminal; the report has the others.
 
     Repeats are pooled. A column in which all rows agree becomes a sentence below, and so does what matrix
-    products say of CPU and accelerator, each kind of caution and each set-up that differs, by the number
-    that stands in the note, and each run without a result.
+    products say of CPU and accelerator, where the time of a training step goes, each kind of caution and
+    each set-up that differs, by the number that stands in the note, and each run without a result.
     """
     return _TerminalTable(rows)
 
@@ -164,7 +165,7 @@ class _TerminalTable:
         for machine in dict.fromkeys(row.machine for row in self._results):
             rows = [row for row in self._results if row.machine == machine]
             yield _machine_table(rows, numbers, machine, options.max_width)
-        sentences = compare_devices(self._results)
+        sentences = compare_devices(self._results) + explain_waterfalls(self._results)
         sentences += [f"⚠{numbers[code]} {code}: {caution.message}" for code, caution in cautions.items()]
         sentences += [f"#{numbers[distinction]} {distinction}" for distinction in setups]
         sentences += [_sentence(row) for row in self._others]

@@ -12,6 +12,7 @@ from typing import Any
 from ..measuring.timing import Probe
 from ..records.record import WorkloadKey
 from ..suites import Request
+from .synchronising import make_synchronise_probes
 from .workload import (
     LOSS,
     OPTIMIZER,
@@ -83,6 +84,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             probe("compute", compute, 1),
             probe("input", make_feed_step(trainer.open_epochs(pipeline, 0)), EPOCHS * steps),
             probe("both", make_feed_step(trainer.open_epochs(pipeline, 0), trainer.step), EPOCHS * steps),
+            *make_synchronise_probes(trainer, phases),
         ),
         fence=trainer.step.fence,
         dataset_fingerprint=examples.fingerprint(),

@@ -5,6 +5,7 @@ from typing import Any
 from ..measuring.timing import Probe
 from ..records.record import WorkloadKey
 from ..suites import Request
+from .synchronising import make_synchronise_probes
 from .workload import (
     LOSS,
     OPTIMIZER,
@@ -50,6 +51,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
                 sample="step",
                 parameters={},
             ),
+            *make_synchronise_probes(trainer, phases),
         ),
         fence=fence,
     )

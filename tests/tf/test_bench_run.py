@@ -52,6 +52,7 @@ def test_a_run_gives_a_record_a_table_and_a_report(tmp_path: Path) -> None:
     )
     assert answer.returncode == 0, answer.stderr
     assert "train-epoch" in answer.stdout
+    assert "waits for input" in " ".join(answer.stdout.split())
     assert str(Path("out") / "report.html") in answer.stdout
     (record,) = read_folder(tmp_path / "out")
     assert record.status == "ok"

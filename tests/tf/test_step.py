@@ -275,6 +275,7 @@ for loss, trainable in (
     predict = PredictStep(model=model, strategy=strategy, activation=activation_of(loss))
     results[loss] = {
         "fence": step.fence() / strategy.num_replicas_in_sync,
+        "exchanged": step.exchange()(),
         "totals": step.read_totals(),
         "probabilities": predict(images).tolist(),
         "moved": [float(np.abs(a - b).max()) for a, b in zip(norm.get_weights(), kept)],
@@ -306,3 +307,5 @@ def test_three_replicas_learn_what_one_learns_from_the_same_global_batch() -> No
         assert three["fence"] == pytest.approx(one["fence"], rel=1e-3)
         assert three["totals"] == pytest.approx(one["totals"], rel=1e-4)
         np.testing.assert_allclose(three["probabilities"], one["probabilities"], atol=1e-4)
+        # What has the shapes of the gradients is summed over all replicas, and every one gets the sum.
+        assert three["exchanged"] == pytest.approx([3 * three["fence"]] * 3, rel=1e-4)

@@ -237,6 +237,13 @@ def is_chief(strategy: Any) -> bool:
     return bool(strategy.extended.should_checkpoint)
 
 
+def sum_over_replicas(tensors: list[Any]) -> list[Any]:
+    """Returns each tensor summed over all replicas, as optimizers do it; call it in `strategy.run`."""
+    import tensorflow as tf
+
+    return list(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors))
+
+
 def tpu_reason(root: Path = Path("/")) -> str | None:
     """Returns why no TPU can be used here, or None where one shows; nothing is initialised."""
     if os.environ.get("TPU_NAME", "local") != "local" or _physical_devices("TPU"):

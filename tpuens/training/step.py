@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import ConfigurationError
+from ..hardware.strategies import sum_over_replicas
 from ..models.freezing import leaf_layers
 from .losses import Activation
 
@@ -85,6 +86,7 @@ class TrainStep:
         self._step = tf.function(lambda batch: strategy.run(replica_step, args=(batch,)), autograph=False)
         self._fence = tf.function(lambda: strategy.run(self._touch_weights), autograph=False)
         self._average = tf.function(self._average_statistics, autograph=False)
+        self._exchange = tf.function(lambda: strategy.run(self._sum_like_gradients), autograph=False)
 
     def __call__(self, batch: Any) -> None:
         """Runs one step; on an accelerator it may return before the device has finished."""
@@ -102,6 +104,15 @@ class TrainStep:
         """
         values = self.strategy.experimental_local_results(self._fence())
         return float(sum(float(value) for value in values))
+
+    def exchange(self) -> Callable[[], object]:
+        """Sums what has the shapes of the gradients over all replicas, and returns what waits for that.
+
+        This is what synchronising takes of a step, by itself: nothing is computed meanwhile and nothing
+        changes.
+        """
+        sums = self._exchange()
+        return lambda: [float(value) for value in self.strategy.experimental_local_results(sums)]
 
     def synchronise(self) -> None:
         """Makes every replica's moving statistics the mean of them all.
@@ -155,9 +166,11 @@ class TrainStep:
         for variable, value in zip(self._statistics, values, strict=True):
             variable.assign(self.strategy.reduce("MEAN", value, axis=None))
 
+    def _sum_like_gradients(self) -> Any:
+        return _touch(sum_over_replicas([tf.identity(variable.value) for variable in self._trained]))
+
     def _touch_weights(self) -> Any:
-        weights = [variable.value for variable in self._trained]
-        return tf.add_n([tf.cast(tf.reshape(weight, [-1])[0], tf.float32) for weight in weights])
+        return _touch([variable.value for variable in self._trained])
 
 
 class PredictStep:
@@ -229,6 +242,11 @@ def share_among_replicas(strategy: Any, batch: Any) -> Any:
             return tf.nest.map_structure(lambda t: tf.identity(tf.split(t, len(devices))[index]), batch)
 
     return strategy.experimental_distribute_values_from_function(piece)
+
+
+def _touch(tensors: list[Any]) -> Any:
+    """Returns a scalar that depends on every tensor."""
+    return tf.add_n([tf.cast(tf.reshape(tensor, [-1])[0], tf.float32) for tensor in tensors])
 
 
 def _right_share(targets: Any, logits: Any, activation: Activation) -> Any:
