@@ -15,6 +15,10 @@ from tpuens.errors import ConfigurationError, unknown_name_error
 from .records.record import Parameter
 from .scenarios.table import SCENARIOS
 
+Colour = Literal["rgb", "grey"]
+Cache = Literal["none", "memory"]
+Loop = Literal["tpuens", "keras-fit"]
+
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long to measure, the same for all that is to be compared.
@@ -42,7 +46,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         cache: Where decoded images are kept.
         prefetch: Batches that the input pipeline keeps ready.
         loop: Whose training loop runs: ours, or Keras's `fit`.
-        planted: A fault put there on purpose, for the self-test.
+        planted: A fault put there on purpose, to see whether it is found; see `bench.scenarios.planting`.
         seconds: Estimated run time on a 2-core machine without an accelerator, start included.
         options: What only this scenario has, such as members or target_accuracy.
     """
@@ -56,10 +60,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dtype_policy: str = "float32"
     jit: bool = False
     augment: tuple[str, ...] = ()
-    colour: Literal["rgb", "grey"] = "rgb"
-    cache: Literal["none", "memory"] | None = None
+    colour: Colour = "rgb"
+    cache: Cache | None = None
     prefetch: int | None = None
-    loop: Literal["tpuens", "keras-fit"] = "tpuens"
+    loop: Loop = "tpuens"
     planted: str | None = None
     seed: int = 0
     seconds: float = 30.0

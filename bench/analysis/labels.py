@@ -51,8 +51,10 @@ def workload_name(workload: WorkloadKey) -> str:
 
 
 def details(workload: WorkloadKey, configuration: Configuration) -> str:
-    """Returns what else tells one row from another: data, options, arithmetic, compilation, threads."""
-    words = [workload.dataset if workload.backbone else None, workload.weights]
+    """Returns what else tells one row from another: data, options, arithmetic, threads, input, faults."""
+    grey = workload.image_shape is not None and workload.image_shape[2] == 1
+    words = [workload.dataset if workload.backbone else None, workload.weights, "grey" if grey else None]
+    words += workload.augment
     words += [f"{name.replace('_', ' ')} = {value}" for name, value in sorted(workload.options.items())]
     words.append(configuration_text(configuration))
     return "; ".join(word for word in words if word)
@@ -69,8 +71,11 @@ def configuration_text(configuration: Configuration) -> str:
         _count(configuration.intra_op_threads, "intra-op thread"),
         _count(configuration.inter_op_threads, "inter-op thread"),
         _count(configuration.num_parallel_calls, "parallel input call"),
+        _count(configuration.prefetch, "prefetched batch", "es"),
+        f"cache {configuration.cache}" if configuration.cache else "",
         f"{configuration.loop} loop" if configuration.loop != "tpuens" else "",
         configuration.optimizer or "",
+        f"PLANTED {configuration.planted}" if configuration.planted else "",
     ]
     return ", ".join(word for word in words if word)
 
@@ -164,5 +169,5 @@ def _key(environment: Environment) -> MachineKey:
     return environment.machine_label, environment.fingerprint
 
 
-def _count(count: int | None, noun: str) -> str:
-    return f"{count} {noun}{'s' if count != 1 else ''}" if count is not None else ""
+def _count(count: int | None, noun: str, plural: str = "s") -> str:
+    return f"{count} {noun}{plural if count != 1 else ''}" if count is not None else ""

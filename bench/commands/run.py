@@ -14,6 +14,7 @@ from tpuens.commands.options import DataDir, resolve_data_dir
 from tpuens.errors import ConfigurationError, DeviceError, RunError, unknown_name_error
 
 from ..scenarios.table import SCENARIOS
+from ..settings import change_scenario, read_settings
 from ..suites import Request, Scenario, find_scenarios, plan_requests
 from .report import make_report
 
@@ -37,6 +38,15 @@ def run(
     ] = None,
     jit: Annotated[bool | None, typer.Option("--jit/--no-jit", help="Compile with XLA.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Another data set in scenarios that use one.")] = None,
+    augment: Annotated[
+        str | None, typer.Option(help="Augmentations of the input pipeline, joined by +, or none.")
+    ] = None,
+    colour: Annotated[str | None, typer.Option(help="rgb or grey.")] = None,
+    cache: Annotated[str | None, typer.Option(help="Where decoded images are kept: none or memory.")] = None,
+    prefetch: Annotated[int | None, typer.Option(help="Batches that are made ahead.")] = None,
+    loop: Annotated[
+        str | None, typer.Option(help="Whose training loop: tpuens, or keras-fit for Keras's own.")
+    ] = None,
     data_dir: DataDir = None,
     repeats: Annotated[int, typer.Option(help="Processes for each scenario and strategy.")] = 1,
     option: Annotated[
@@ -60,24 +70,28 @@ def run(
     from ..execution import suite_run
     from ..execution.launcher import default_limits
 
+    given = {
+        "backbone": backbone,
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "dtype_policy": dtype_policy,
+        "jit": None if jit is None else "on" if jit else "off",
+        "dataset": dataset,
+        "augment": augment,
+        "colour": colour,
+        "cache": cache,
+        "prefetch": prefetch,
+        "loop": loop,
+    }
     if resume:
-        _refuse_with_resume(
-            names, strategy, backbone, image_size, batch_size, dtype_policy, jit, dataset, option
-        )
+        _refuse_with_resume(names, strategy, option, *given.values())
         folder = results or suite_run.find_interrupted()
         plan = suite_run.load_plan(folder)
         requests = suite_run.find_missing(folder, plan)
     else:
         suite, scenarios = find_scenarios(names or ())
-        changes = {
-            "backbone": backbone,
-            "image_size": image_size,
-            "batch_size": batch_size,
-            "dtype_policy": dtype_policy,
-            "jit": jit,
-            "dataset": dataset,
-            "data_dir": resolve_data_dir(data_dir),
-        }
+        changes = read_settings({name: str(value) for name, value in given.items() if value is not None})
+        changes["data_dir"] = resolve_data_dir(data_dir)
         scenarios = _override(scenarios, changes, _parse_pairs("option", option or []))
         plan = suite_run.Plan(
             suite=suite,
@@ -116,17 +130,6 @@ def _override(
     scenarios: tuple[Scenario, ...], changes: dict[str, Any], options: dict[str, str]
 ) -> tuple[Scenario, ...]:
     """Returns the scenarios with what the command line sets; those that become the same count once."""
-    from tpuens.data.datasets import DATASETS
-    from tpuens.models.backbones import BACKBONES, DTYPE_POLICIES
-
-    given = {name: value for name, value in changes.items() if value is not None}
-    if "backbone" in given:
-        # The size that suits the suite's backbone need not suit this one.
-        given = {"image_size": BACKBONES[given["backbone"]].image_size} | given
-    if "dataset" in given:
-        DATASETS[given["dataset"]]
-    if given.get("dtype_policy", "float32") not in DTYPE_POLICIES:
-        raise unknown_name_error("dtype policy", "dtype_policy", given["dtype_policy"], DTYPE_POLICIES)
     known = {name for scenario in scenarios for name in SCENARIOS[scenario.name].options}
     for name in options:
         if name not in known:
@@ -134,13 +137,12 @@ def _override(
     unique: list[Scenario] = []
     for scenario in scenarios:
         row = SCENARIOS[scenario.name]
-        own = {name: value for name, value in given.items() if name not in row.ignores}
-        own["options"] = scenario.options | {
+        own = {
             name: _convert(name, text, row.options[name])
             for name, text in options.items()
             if name in row.options
         }
-        changed = msgspec.structs.replace(scenario, **own)
+        changed = change_scenario(scenario, {**changes, "options": scenario.options | own})
         if all(msgspec.structs.replace(one, seconds=changed.seconds) != changed for one in unique):
             unique.append(changed)
     return tuple(unique)

@@ -241,6 +241,7 @@ def _make_record(request: Request, outcome: _Outcome, created: datetime, log: Pa
             per_replica_batch_size=scenario.batch_size,
             dtype_policy=scenario.dtype_policy,
             jit_compile=scenario.jit,
+            planted=scenario.planted,
         ),
         environment=described.environment,
     )

@@ -13,9 +13,9 @@ from ..measuring.energy import EnergyReading, find_meters
 from ..measuring.environment import collect_environment, environment_cautions, take_reading
 from ..measuring.timing import Probe, measure_fence, measure_null_step, measure_probe
 from ..records.record import Energy, Environment, Memory, Metric, Series
+from ..scenarios.planting import prepare_workload
 from ..scenarios.references import measure_references
-from ..scenarios.table import SCENARIOS
-from ..scenarios.workload import Phases, Workload
+from ..scenarios.workload import Phases
 from ..suites import Request
 from .messages import Described, Finished, Message, Progress
 
@@ -56,7 +56,7 @@ def run_request(
         )
 
     send(Described(environment=describe(None)))
-    workload: Workload = SCENARIOS[request.scenario.name].load()(request, strategy, timed)
+    workload = prepare_workload(request, strategy, timed)
     send(Described(workload=workload.key, configuration=workload.configuration))
     fence_seconds = measure_fence(workload.fence) if workload.fence else ()
     meters = find_meters(_visible_gpus())

@@ -56,11 +56,11 @@ class Configuration(Struct, frozen=True, kw_only=True):
     inter_op_threads: int | None = None
     num_parallel_calls: int | None = None  # of the input pipeline; fixed, so that nothing is still tuning
     prefetch: int | None = None  # batches that the input pipeline keeps ready
-    cache: str | None = None  # of decoded images: "none", "memory" or "disk"
+    cache: str | None = None  # of decoded images: "none" or "memory"
     keeps_freed_memory: bool = False  # glibc told so, see tpuens.hardware.allocator
     loop: str = "tpuens"  # or "keras-fit"
     optimizer: str | None = None
-    planted: str | None = None  # a fault put there on purpose, to see whether it is found; see bench.planting
+    planted: str | None = None  # a fault put there on purpose, see bench.scenarios.planting
 
 
 class Accelerator(Struct, frozen=True, kw_only=True):

@@ -11,20 +11,21 @@ from tpuens.evaluation.predictions import Predictions, label_predictions
 
 from ..records.record import Metric, Parameter, WorkloadKey
 from ..suites import Request
+from .planting import SPOILT, spoil_weights
 from .workload import (
-    LOSS,
     OPTIMIZER,
     Phases,
     Workload,
     build_trainer,
-    count_parallel_calls,
     describe_configuration,
     describe_dataset,
+    describe_pipeline,
     load_parts,
     make_pipeline,
     read_options,
     resolve_batch,
     resolve_image_shape,
+    resolve_loss,
     take_first,
 )
 
@@ -42,7 +43,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     batch = resolve_batch(request, strategy, DEFAULT_BATCH_SIZE)
     train_part, test_part = load_parts(request, phases)
     train_part = take_first(train_part, int(options["examples"]))
-    pipelines = [make_pipeline(request, part, cache=True) for part in (train_part, test_part)]
+    pipelines = [make_pipeline(request, part) for part in (train_part, test_part)]
 
     def train_member(seed: int, member: int) -> Predictions:
         trainer = build_trainer(
@@ -59,6 +60,8 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             first = (seed * count + member) * epochs
             for epoch in range(first, first + epochs):
                 trainer.train_epoch(pipelines[0], epoch)
+        if request.scenario.planted == SPOILT and member == 0:
+            spoil_weights(trainer.model, seed)
         with phases("evaluation"):
             return label_predictions(test_part, trainer.predict(pipelines[1]), f"member {member}")
 
@@ -82,11 +85,12 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             image_shape=resolve_image_shape(request),
             dataset=describe_dataset(request),
             num_classes=len(train_part.class_names),
-            loss=LOSS,
+            loss=resolve_loss(request),
+            augment=request.scenario.augment,
             options={"members": count, "seeds": seeds, "epochs": epochs, "examples": len(train_part)},
         ),
         configuration=describe_configuration(
-            request, strategy, batch, optimizer=OPTIMIZER, num_parallel_calls=count_parallel_calls()
+            request, strategy, batch, optimizer=OPTIMIZER, **describe_pipeline(pipelines[0])
         ),
         evaluate=evaluate,
         dataset_fingerprint=train_part.fingerprint(),

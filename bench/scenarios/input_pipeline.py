@@ -4,7 +4,6 @@ Every file is read once before the clock starts, so that it lies in the page cac
 ("page_cache") whether there is room for all of them there.
 """
 
-import itertools
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +20,9 @@ from ..suites import Request
 from .workload import (
     Phases,
     Workload,
-    count_parallel_calls,
     describe_configuration,
     describe_dataset,
+    describe_pipeline,
     load_parts,
     make_pipeline,
     resolve_batch,
@@ -32,8 +31,6 @@ from .workload import (
 
 DEFAULT_BATCH_SIZE = 16
 DEFAULT_DATASET = "photographs"
-# One long epoch, so that pipeline starts are rare among the samples.
-EXAMPLES = 100_000
 
 
 def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
@@ -43,11 +40,16 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     with phases("page_cache"):
         page_cache = warm_page_cache(examples)
     with phases("build"):
-        pipeline = make_pipeline(request, repeat_examples(examples, EXAMPLES), cache=False)
-        epochs = (pipeline.train_batches(batch.global_, epoch=epoch) for epoch in itertools.count())
-        batches = itertools.chain.from_iterable(epochs)
+        # An epoch needs a batch at least, and the photographs are few.
+        pipeline = make_pipeline(request, repeat_examples(examples, batch.global_), cache="none")
+        steps = len(pipeline.examples) // batch.global_
+        batches = iter(pipeline.train_stream(batch.global_, epoch=0, batches_per_epoch=steps))
     with phases("first_step"):
         next(batches)
+    if pipeline.config.cache:
+        with phases("first_input_epoch"):  # fills it
+            for _ in range(steps):
+                next(batches)
 
     def step() -> float:
         start = time.perf_counter()
@@ -61,11 +63,10 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             dataset=describe_dataset(request, DEFAULT_DATASET),
             num_classes=len(examples.class_names),
             phase="input",
+            augment=request.scenario.augment,
             options={"page_cache": page_cache},
         ),
-        configuration=describe_configuration(
-            request, strategy, batch, num_parallel_calls=count_parallel_calls(), cache="none"
-        ),
+        configuration=describe_configuration(request, strategy, batch, **describe_pipeline(pipeline)),
         probes=(
             Probe(
                 name="input",

@@ -30,6 +30,8 @@ class ScenarioRow(Row):
         return list(names)
 
 
+_INPUT = ("augment", "cache", "prefetch")  # settings of the input pipeline alone
+
 SCENARIOS = Table(
     "scenario",
     (
@@ -38,12 +40,13 @@ SCENARIOS = Table(
             factory="bench.scenarios.input_pipeline:prepare",
             summary="read, decode, resize and batch large JPEG photographs, with nothing to feed",
             runs_on="host",
-            ignores=("backbone", "dtype_policy", "jit"),
+            ignores=("backbone", "dtype_policy", "jit", "loop"),
         ),
         ScenarioRow(
             name="train-step",
             factory="bench.scenarios.train_step:prepare",
             summary="the training step alone, on a synthetic batch that lies on the device",
+            ignores=_INPUT,
         ),
         ScenarioRow(
             name="train-epoch",
@@ -57,6 +60,7 @@ SCENARIOS = Table(
             summary="train until the validation accuracy reaches a target",
             runs_on="single",
             options={"target_accuracy": 0.95, "epochs": 30},
+            ignores=("loop",),
         ),
         ScenarioRow(
             name="matmul",
@@ -64,13 +68,17 @@ SCENARIOS = Table(
             summary="square matrix products from 3 rows to the largest that fits: where is a GPU faster?",
             runs_on="single",
             options={"largest": 32_000},
-            ignores=("backbone", "image_size", "batch_size", "dtype_policy", "dataset", "data_dir"),
+            ignores=(
+                *("backbone", "image_size", "batch_size", "dtype_policy", "dataset", "data_dir"),
+                *("colour", "loop", *_INPUT),
+            ),
         ),
         ScenarioRow(
             name="inference",
             factory="bench.scenarios.inference:prepare",
             summary="latency of one image, and throughput of large batches",
             runs_on="single",
+            ignores=("loop", *_INPUT),
         ),
         ScenarioRow(
             name="ensemble-accuracy",
@@ -80,6 +88,7 @@ SCENARIOS = Table(
             # backbones: names separated by commas, taken in turn by the members; "" for the scenario's own
             # examples: train on the first so many only; 0: all of them
             options={"members": 3, "seeds": 1, "epochs": 3, "backbones": "", "examples": 0},
+            ignores=("loop",),
         ),
         ScenarioRow(
             name="ensemble-inference",
@@ -87,6 +96,7 @@ SCENARIOS = Table(
             summary="an ensemble's members one after another, and fused into one graph",
             runs_on="single",
             options={"members": 3},
+            ignores=("loop", *_INPUT),
         ),
     ),
 )

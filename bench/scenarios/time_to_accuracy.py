@@ -10,19 +10,19 @@ from tpuens.evaluation.metrics import compute_scores
 from ..records.record import Metric, WorkloadKey
 from ..suites import Request
 from .workload import (
-    LOSS,
     OPTIMIZER,
     Phases,
     Workload,
     build_trainer,
-    count_parallel_calls,
     describe_configuration,
     describe_dataset,
+    describe_pipeline,
     load_parts,
     make_pipeline,
     read_options,
     resolve_batch,
     resolve_image_shape,
+    resolve_loss,
 )
 
 DEFAULT_BATCH_SIZE = 64
@@ -38,10 +38,9 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     train_part, validation_part = split_holdout(examples, fraction=VALIDATION_FRACTION, seed=0)
     num_classes = len(examples.class_names)
     trainer = build_trainer(request, strategy, phases, batch=batch, num_classes=num_classes)
+    pipeline, validation = (make_pipeline(request, part) for part in (train_part, validation_part))
 
     def evaluate(on_progress: Callable[[int, int], None]) -> list[Metric]:
-        pipeline = make_pipeline(request, train_part, cache=True)
-        validation = make_pipeline(request, validation_part, cache=True)
         start = time.perf_counter()
         metrics: list[Metric] = []
         for epoch in range(epochs):
@@ -73,11 +72,12 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             image_shape=resolve_image_shape(request),
             dataset=describe_dataset(request),
             num_classes=num_classes,
-            loss=LOSS,
+            loss=resolve_loss(request),
+            augment=request.scenario.augment,
             options={"target_accuracy": target, "epochs": epochs},
         ),
         configuration=describe_configuration(
-            request, strategy, batch, optimizer=OPTIMIZER, num_parallel_calls=count_parallel_calls()
+            request, strategy, batch, optimizer=OPTIMIZER, **describe_pipeline(pipeline)
         ),
         evaluate=evaluate,
         dataset_fingerprint=examples.fingerprint(),

@@ -12,22 +12,23 @@ from typing import Any
 from ..measuring.timing import Probe
 from ..records.record import WorkloadKey
 from ..suites import Request
+from .keras_fit import make_iterator_step
 from .synchronising import make_synchronise_probes
 from .workload import (
-    LOSS,
     OPTIMIZER,
     Phases,
     Workload,
     build_trainer,
-    count_parallel_calls,
     describe_configuration,
     describe_dataset,
+    describe_pipeline,
     load_parts,
     make_pipeline,
     make_synthetic_batch,
     read_options,
     resolve_batch,
     resolve_image_shape,
+    resolve_loss,
     start_step,
     take_first,
 )
@@ -44,12 +45,20 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     num_classes = len(examples.class_names)
     trainer = build_trainer(request, strategy, phases, batch=batch, num_classes=num_classes)
     synthetic = make_synthetic_batch(request, strategy, batch, num_classes)
-    compute = start_step(trainer, synthetic, phases)
-    pipeline = make_pipeline(request, examples, cache=True)
+    compute = start_step(request, trainer, synthetic, phases)
+    pipeline = make_pipeline(request, examples)
     steps = trainer.count_steps(examples)
     with phases("first_input_epoch"):  # fills the cache
         for _ in itertools.islice(trainer.open_epochs(pipeline, 0), steps):
             pass
+
+    batches = trainer.open_epochs(pipeline, 0)
+    both: Callable[[], float | None] = make_feed_step(batches, trainer.step)
+    if request.scenario.loop == "keras-fit":
+        both = make_iterator_step(trainer, batches)
+        with phases("second_trace"):  # for batches of another origin than those of the first step
+            both()
+            trainer.step.fence()
 
     def probe(name: str, step: Callable[[], float | None], min_steps: int) -> Probe:
         return Probe(
@@ -69,21 +78,17 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             image_shape=resolve_image_shape(request),
             dataset=describe_dataset(request),
             num_classes=num_classes,
-            loss=LOSS,
+            loss=resolve_loss(request),
+            augment=request.scenario.augment,
             options={"examples": len(examples)},
         ),
         configuration=describe_configuration(
-            request,
-            strategy,
-            batch,
-            optimizer=OPTIMIZER,
-            num_parallel_calls=count_parallel_calls(),
-            cache="memory",
+            request, strategy, batch, optimizer=OPTIMIZER, **describe_pipeline(pipeline)
         ),
         probes=(
             probe("compute", compute, 1),
             probe("input", make_feed_step(trainer.open_epochs(pipeline, 0)), EPOCHS * steps),
-            probe("both", make_feed_step(trainer.open_epochs(pipeline, 0), trainer.step), EPOCHS * steps),
+            probe("both", both, EPOCHS * steps),
             *make_synchronise_probes(trainer, phases),
         ),
         fence=trainer.step.fence,

@@ -7,7 +7,6 @@ from ..records.record import WorkloadKey
 from ..suites import Request
 from .synchronising import make_synchronise_probes
 from .workload import (
-    LOSS,
     OPTIMIZER,
     SYNTHETIC_CLASSES,
     Phases,
@@ -17,6 +16,7 @@ from .workload import (
     make_synthetic_batch,
     resolve_batch,
     resolve_image_shape,
+    resolve_loss,
     start_step,
 )
 
@@ -29,7 +29,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     with phases("data"):
         synthetic = make_synthetic_batch(request, strategy, batch, SYNTHETIC_CLASSES)
     trainer = build_trainer(request, strategy, phases, batch=batch, num_classes=SYNTHETIC_CLASSES)
-    step = start_step(trainer, synthetic, phases)
+    step = start_step(request, trainer, synthetic, phases)
     fence = trainer.step.fence
     return Workload(
         key=WorkloadKey(
@@ -38,7 +38,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             image_shape=resolve_image_shape(request),
             dataset="synthetic",
             num_classes=SYNTHETIC_CLASSES,
-            loss=LOSS,
+            loss=resolve_loss(request),
         ),
         configuration=describe_configuration(request, strategy, batch, optimizer=OPTIMIZER),
         probes=(

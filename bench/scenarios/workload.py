@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tpuens.data.augment import AUGMENTATIONS
 from tpuens.data.datasets import DATASETS, load_examples
 from tpuens.data.examples import Examples
 from tpuens.data.pipeline import Pipeline, PipelineConfig
@@ -20,17 +21,19 @@ from tpuens.hardware.host import collect_host
 from tpuens.models.backbones import BACKBONES
 from tpuens.models.classifier import build_classifier
 from tpuens.training.loop import Trainer
-from tpuens.training.losses import LossConfig
+from tpuens.training.losses import LossConfig, targets_of
 from tpuens.training.optimizers import make_optimizer
 from tpuens.training.step import PredictStep, share_among_replicas
 
 from ..measuring.timing import Probe, Sample
 from ..records.record import Configuration, Metric, Parameter, WorkloadKey
-from ..suites import Request
+from ..suites import Cache, Request
+from .keras_fit import make_batch_step, start_fit
 from .table import SCENARIOS
 
 OPTIMIZER = "adam"
 LOSS = "sparse_categorical_crossentropy"
+MIXED_LOSS = "categorical_crossentropy"
 LEARNING_RATE = 1e-3
 SYNTHETIC_CLASSES = 10
 PREFETCH_BATCHES = 2
@@ -88,9 +91,15 @@ def resolve_batch(request: Request, strategy: Any, default: int) -> BatchSize:
 
 
 def resolve_image_shape(request: Request) -> tuple[int, int, int]:
-    """Returns height, width and channels: as asked, else the backbone's own size; RGB."""
+    """Returns height, width and channels: the size asked for or the backbone's own; RGB or grey."""
     size = request.scenario.image_size or BACKBONES[request.scenario.backbone or "cifar_cnn"].image_size
-    return size, size, 3
+    return size, size, 1 if request.scenario.colour == "grey" else 3
+
+
+def resolve_loss(request: Request) -> str:
+    """Returns the name of the loss: cross-entropy, with targets that are vectors where labels are mixed."""
+    mixed = any(AUGMENTATIONS[name].level == "batch" for name in request.scenario.augment)
+    return MIXED_LOSS if mixed else LOSS
 
 
 def describe_configuration(
@@ -109,6 +118,8 @@ def describe_configuration(
         intra_op_threads=_read_number(variables.get("TF_NUM_INTRAOP_THREADS")),
         inter_op_threads=_read_number(variables.get("TF_NUM_INTEROP_THREADS")),
         keeps_freed_memory=request.strategy.startswith("cpu") and keep_freed_memory(),
+        loop=request.scenario.loop,
+        planted=request.scenario.planted,
         **more,
     )
 
@@ -135,7 +146,7 @@ def build_trainer(
             optimizer=optimizer,
             strategy=strategy,
             per_replica_batch_size=batch.per_replica,
-            loss=LossConfig(name=LOSS),
+            loss=LossConfig(name=resolve_loss(request)),
             jit_compile=request.scenario.jit,
         )
 
@@ -168,18 +179,37 @@ def take_first(examples: Examples, count: int) -> Examples:
     return examples.subset(range(count)) if 0 < count < len(examples) else examples
 
 
-def make_pipeline(request: Request, examples: Examples, *, cache: bool) -> Pipeline:
-    """Returns a pipeline with fixed parallelism, so that nothing is still tuning itself while it is timed."""
+def make_pipeline(request: Request, examples: Examples, *, cache: Cache = "memory") -> Pipeline:
+    """Returns a pipeline with fixed parallelism, so that nothing is still tuning itself while it is timed.
+
+    Args:
+        request: What of it is set there counts.
+        examples: What to deliver.
+        cache: Where decoded images are kept unless the request says otherwise.
+    """
+    scenario = request.scenario
     return Pipeline(
         examples,
         PipelineConfig(
             image_shape=resolve_image_shape(request),
-            cache=cache,
-            seed=request.scenario.seed,
+            augment=scenario.augment,
+            targets=targets_of(resolve_loss(request)),
+            cache=(scenario.cache or cache) == "memory",
+            seed=scenario.seed,
             num_parallel_calls=count_parallel_calls(),
-            prefetch=PREFETCH_BATCHES,
+            prefetch=PREFETCH_BATCHES if scenario.prefetch is None else scenario.prefetch,
         ),
     )
+
+
+def describe_pipeline(pipeline: Pipeline) -> dict[str, Any]:
+    """Returns those fields of a configuration that a pipeline decides, as they were resolved."""
+    config = pipeline.config
+    return {
+        "num_parallel_calls": config.num_parallel_calls,
+        "prefetch": config.prefetch,
+        "cache": "memory" if config.cache else "none",
+    }
 
 
 def count_parallel_calls() -> int:
@@ -188,12 +218,17 @@ def count_parallel_calls() -> int:
 
 
 def make_synthetic_batch(request: Request, strategy: Any, batch: BatchSize, num_classes: int) -> Any:
-    """Returns (images uint8, labels int32) of random content, already on the devices, replica by replica."""
+    """Returns images, uint8, and targets of random content, already on the devices, replica by replica.
+
+    Targets are int32, (b,), or, where the loss takes vectors, float32, (b, classes).
+    """
     generator = tf.random.Generator.from_seed(request.scenario.seed)
     shape = (batch.global_, *resolve_image_shape(request))
     images = tf.cast(generator.uniform(shape, 0, 256, tf.int32), tf.uint8)
-    labels = generator.uniform(shape[:1], 0, num_classes, tf.int32)
-    return share_among_replicas(strategy, (images, labels))
+    targets = generator.uniform(shape[:1], 0, num_classes, tf.int32)
+    if targets_of(resolve_loss(request)) == "vector":
+        targets = tf.one_hot(targets, num_classes)
+    return share_among_replicas(strategy, (images, targets))
 
 
 def make_synthetic_images(request: Request, strategy: Any, batch: BatchSize) -> Any:
@@ -233,8 +268,21 @@ def make_predict_probe(
     )
 
 
-def start_step(trainer: Trainer, batch: Any, phases: Phases) -> Callable[[], None]:
-    """Traces and compiles the training step, runs it once, and returns it bound to the batch."""
+def start_step(request: Request, trainer: Trainer, batch: Any, phases: Phases) -> Callable[[], None]:
+    """Traces and compiles the training step, runs it once, and returns it bound to the batch.
+
+    Under Keras's fit tracing is part of the first step. Calling its function on a batch, as `fit` does not,
+    traces it again, which is a phase of the instrument's own.
+    """
+    if request.scenario.loop == "keras-fit":
+        with phases("first_step"):
+            start_fit(trainer, batch, loss=resolve_loss(request), jit_compile=request.scenario.jit)
+            trainer.step.fence()
+        step = make_batch_step(trainer, batch)
+        with phases("second_trace"):
+            step()
+            trainer.step.fence()
+        return step
     with phases("trace"):
         trainer.step.trace(batch)
     with phases("first_step"):

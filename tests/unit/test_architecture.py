@@ -26,7 +26,7 @@ TPUENS_LAYERS = (
 BENCH_LAYERS = (
     {"records"},
     {"analysis", "measuring"},
-    {"reporting", "scenarios", "suites"},
+    {"reporting", "scenarios", "suites", "settings"},
     {"execution"},
     {"progress"},
     {"commands"},
