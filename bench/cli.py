@@ -2,6 +2,8 @@
 
 import typer
 
+from .commands.baseline import app as baseline_app
+from .commands.check import check
 from .commands.choose import choose
 from .commands.env import show_environment
 from .commands.list import list_all
@@ -20,3 +22,5 @@ app.command()(run)
 app.command()(report)
 app.command()(choose)
 app.command("env")(show_environment)
+app.command()(check)
+app.add_typer(baseline_app, name="baseline")

@@ -1,0 +1,198 @@
+"""The gates on what runs cost: memory, compilation, and speed where the two sides could not take turns.
+
+Everything is worked out in logarithms of ratios: above 0 the new runs are better.
+"""
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+
+from ..records.record import RunRecord, Series
+from .gates import Check, Pair, SeriesKey, judge_change, series_key
+from .intervals import Difference, paired_difference, t_quantile, unpaired_difference
+from .labels import reading_text
+from .thresholds import Gate, Thresholds
+
+# With fewer runs on a side an interval covers as good as everything.
+MIN_RUNS = 3
+# By how much two equal things seem to differ on different days, as long as the baseline does not say it of
+# its own machine. METHOD of this project, rule 7: on a noisy 2-core machine the medians of separate runs of
+# one and the same step spread by 12 %.
+ASSUMED_DAYS_FLOOR = 0.12
+MIN_DAYS = 4
+# What runs are held against that could not take turns: the first that all of them have.
+_REFERENCES = ("small-cnn", "matmul", "stream")
+
+
+def check_memory(pair: Pair, thresholds: Thresholds) -> Iterator[Check]:
+    """Yields the check of the peak resident memory, and of the peak on each device that both sides know.
+
+    What a run takes of memory does not depend on what else the machine does: below `MIN_RUNS` a side the
+    peaks are compared as they are; from there on the interval must exclude no change too.
+    """
+    for name in sorted({name for record in pair.new for name in _peaks(record)}):
+        baseline, new = (
+            [math.log(peaks[name]) for peaks in map(_peaks, records) if peaks.get(name)]
+            for records in (pair.baseline, pair.new)
+        )
+        if baseline and new:
+            gain = unpaired_difference(baseline, new)
+            if min(len(baseline), len(new)) < MIN_RUNS:
+                gain = Difference(value=gain.value, low=gain.value, high=gain.value)
+            why = f"{len(new)} new and {len(baseline)} baseline runs"
+            yield make_check(pair, "memory", name, gain, thresholds, why=why)
+
+
+def check_compilation(pair: Pair, thresholds: Thresholds) -> Iterator[Check]:
+    """Yields the check of the seconds that tracing, compiling and the first step took."""
+    what = "trace and first step"
+    if not all(_compile_seconds(record) for record in (*pair.new, *pair.baseline)):
+        return
+    if pair.takes_turns:
+        gains = [math.log(_compile_seconds(old) / _compile_seconds(new)) for new, old in pair.processes()]
+        why = f"{len(gains)} pairs of processes"
+        yield make_check(pair, "compile", what, paired_difference(gains), thresholds, why=why)
+    else:
+        sides = [[-math.log(_compile_seconds(run)) for run in runs] for runs in (pair.new, pair.baseline)]
+        yield _check_across_days(pair, "compile", what, sides, thresholds)
+
+
+def check_stored_speed(pair: Pair, thresholds: Thresholds) -> Iterator[Check]:
+    """Yields the check of each series that all runs of both sides timed, through the reference workload."""
+    sides = [[_rates(run.series) for run in runs] for runs in (pair.new, pair.baseline)]
+    for one in pair.new[0].series:
+        key = series_key(one)
+        if all(key in rates for side in sides for rates in side):
+            speeds = [[rates[key] for rates in side] for side in sides]
+            yield _check_across_days(pair, "speed", reading_text(one), speeds, thresholds)
+
+
+def make_check(
+    pair: Pair,
+    gate: Gate,
+    what: str,
+    gain: Difference,
+    thresholds: Thresholds,
+    *,
+    floor: float | None = None,
+    why: str,
+) -> Check:
+    """Returns the check of a gain in logarithms, judged by the greater of threshold and floor.
+
+    Args:
+        pair: Whose runs.
+        gate: Which threshold they are held to.
+        what: The reading, in words.
+        gain: Logarithm of how many times better the new side is, with its interval.
+        thresholds: Of the call.
+        floor: What noise alone makes of equal things, as a share; None where none is known.
+        why: What the interval comes from.
+    """
+    threshold = thresholds.of(gate, pair.workload.scenario)
+    if gate == "speed":  # examples a second: lower is worse
+        allowed = -math.log1p(-threshold) if threshold < 1 else math.inf
+        change, low, high = (math.expm1(x) for x in (gain.value, gain.low, gain.high))
+    else:  # bytes or seconds: higher is worse
+        allowed = math.log1p(threshold)
+        change, low, high = (math.expm1(-x) for x in (gain.value, gain.high, gain.low))
+    known = math.isfinite(low) and math.isfinite(high) and low < high
+    return Check(
+        gate=gate,
+        scenario=pair.workload.scenario,
+        what=what,
+        of=pair.what,
+        verdict=judge_change(gain, max(allowed, math.log1p(floor or 0.0))),
+        change=change,
+        low=low if known else None,
+        high=high if known else None,
+        threshold=threshold,
+        floor=floor,
+        why=why,
+    )
+
+
+def _check_across_days(
+    pair: Pair, gate: Gate, what: str, speeds: list[list[float]], thresholds: Thresholds
+) -> Check:
+    """Returns the check of what was measured on different occasions.
+
+    Each run is taken relative to a reference workload that was timed in its own process, and only what is
+    beyond the difference that other days make of equal things counts [METHOD of this project, rule 7].
+
+    Args:
+        pair: Whose runs.
+        gate: Which threshold they are held to.
+        what: The reading, in words.
+        speeds: Logarithms of the new runs' speeds, and of the baseline's.
+        thresholds: Of the call.
+    """
+    name, references = _common_reference(pair)
+    new, baseline = (
+        [speed - reference for speed, reference in zip(side, of_side, strict=True)]
+        for side, of_side in zip(speeds, references, strict=True)
+    )
+    gain = unpaired_difference(new, baseline)
+    floor, source = _days_floor(pair.baseline, baseline)
+    runs = f"{len(new)} new and {len(baseline)} baseline runs"
+    missing = None
+    if not pair.same_machine:
+        missing = "another machine, and no noise floor holds for both: run the baseline on this one"
+    elif name is None:
+        missing = "the runs neither took turns nor timed the same reference workload"
+    elif min(len(new), len(baseline)) < MIN_RUNS:
+        missing = f"{runs} that did not take turns, and at least {MIN_RUNS} on each side are needed"
+    if missing:
+        alone = Difference(value=gain.value, low=-math.inf, high=math.inf)
+        return make_check(pair, gate, what, alone, thresholds, why=missing)
+    why = (
+        f"{runs} that did not take turns, through the reference workload {name}; "
+        f"noise floor of different days {floor:.1%}, {source}"
+    )
+    return make_check(pair, gate, what, gain, thresholds, floor=floor, why=why)
+
+
+def _days_floor(records: Sequence[RunRecord], relative: Sequence[float]) -> tuple[float, str]:
+    """Returns how far two days' means of equal runs lie apart at most, in 95 % of cases, and where from.
+
+    From the days of the baseline itself, where there are enough of them.
+    """
+    days: dict[str, list[float]] = {}
+    for record, value in zip(records, relative, strict=True):
+        days.setdefault(record.created[:10], []).append(value)
+    if len(days) < MIN_DAYS:
+        return ASSUMED_DAYS_FLOOR, f"assumed, until the baseline holds runs of {MIN_DAYS} days"
+    spread = statistics.stdev(map(statistics.fmean, days.values()))
+    reach = t_quantile(len(days) - 1) * math.sqrt(2) * spread
+    return math.expm1(reach), f"from {len(days)} days of the baseline"
+
+
+def _common_reference(pair: Pair) -> tuple[str | None, list[list[float]]]:
+    """Returns the best reference that all runs timed alike, and the logarithms of its speeds, side by side.
+
+    None, and zeros, where there is none.
+    """
+    sides = [[_rates(run.references) for run in runs] for runs in (pair.new, pair.baseline)]
+    common = set.intersection(*(set(rates) for side in sides for rates in side))
+    for name in _REFERENCES:
+        for key in common:
+            if key[0] == name:
+                return name, [[rates[key] for rates in side] for side in sides]
+    return None, [[0.0] * len(side) for side in sides]
+
+
+def _rates(series: Sequence[Series]) -> dict[SeriesKey, float]:
+    """Returns the logarithm of each series' steps a second: all steps over all time."""
+    return {
+        series_key(one): math.log(sum(one.steps) / math.fsum(one.seconds))
+        for one in series
+        if math.fsum(one.seconds) > 0
+    }
+
+
+def _peaks(record: RunRecord) -> dict[str, int]:
+    memory = record.memory
+    return {"peak resident memory": memory.peak_resident_bytes, **memory.device_peak_bytes} if memory else {}
+
+
+def _compile_seconds(record: RunRecord) -> float:
+    return math.fsum(record.phases.get(name, 0.0) for name in ("trace", "first_step"))

@@ -1,0 +1,203 @@
+"""What a gate is made of: the runs that may be compared, a verdict, and the rule that all gates go by."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from ..records.record import Configuration, RunRecord, Series, WorkloadKey
+from .intervals import Difference
+from .labels import details, identity, setup_facts, workload_name
+from .thresholds import Gate
+
+Verdict = Literal["holds", "broken", "not told"]
+SeriesKey = tuple[str, str, tuple[tuple[str, object], ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One figure of the new runs held against that of the baseline.
+
+    Attributes:
+        gate: Whose threshold it is held to.
+        what: Which reading, in words.
+        of: Of which workload, under which strategy and settings.
+        change: New against baseline, relative to it: -0.1 is 10 % slower, 0.1 is 10 % more memory. For
+            accuracy and agreement the difference itself, as a share of the examples. None: not known.
+        low, high: The ends of its interval; None where there is none.
+        threshold: How much worse it may be, in the same unit.
+        floor: What the machine's noise alone makes of two equal things; None where none is known.
+    """
+
+    gate: Gate
+    scenario: str
+    what: str
+    of: str
+    verdict: Verdict
+    change: float | None
+    low: float | None = None
+    high: float | None = None
+    threshold: float
+    floor: float | None = None
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """New runs without counterpart in the baseline, and why there is none."""
+
+    scenario: str
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Runs of one workload under one configuration on one machine, and those of the baseline.
+
+    Attributes:
+        differences: What else of the environment differs, as "name: baseline's → new one's".
+    """
+
+    workload: WorkloadKey
+    configuration: Configuration
+    new: tuple[RunRecord, ...]
+    baseline: tuple[RunRecord, ...]
+    differences: tuple[str, ...]
+
+    @property
+    def same_machine(self) -> bool:
+        """Returns whether all runs were made on the same hardware."""
+        return len({_machine(record) for record in (*self.new, *self.baseline)}) == 1
+
+    @property
+    def takes_turns(self) -> bool:
+        """Returns whether the two sides are the arms of comparisons that were run for it."""
+        return all(record.turns for record in (*self.new, *self.baseline))
+
+    def processes(self) -> list[tuple[RunRecord, RunRecord]]:
+        """Returns the runs that took turns with each other: (new, baseline), pair by pair."""
+        sides = [
+            {(record.turns.comparison, record.turns.pair): record for record in records if record.turns}
+            for records in (self.new, self.baseline)
+        ]
+        return [(sides[0][place], sides[1][place]) for place in sides[0] if place in sides[1]]
+
+    @property
+    def what(self) -> str:
+        """Returns workload and strategy in words."""
+        return describe(self.new[0])
+
+
+def judge_change(gain: Difference, limit: float, *, both_ways: bool = False) -> Verdict:
+    """Returns what becomes of a gate: the same rule for all of them.
+
+    "broken" where the interval excludes no change and the loss passes the limit [METHOD, rule 12 of this
+    project: real means outside the interval and beyond the floor]; "holds" where the whole interval lies
+    within the limit (non-inferiority); else "not told": more runs, seeds or examples would tell.
+
+    Args:
+        gain: Above 0 is better.
+        limit: The greater of threshold and floor, in the unit of the gain.
+        both_ways: Whether a gain beyond the limit breaks it as a loss does.
+    """
+    if -gain.low <= limit and (not both_ways or gain.high <= limit):
+        return "holds"
+    if gain.high < 0 and gain.value < -limit:
+        return "broken"
+    if both_ways and gain.low > 0 and gain.value > limit:
+        return "broken"
+    return "not told"
+
+
+def pair_up(new: Iterable[RunRecord], baseline: Iterable[RunRecord]) -> tuple[list[Pair], list[LeftOut]]:
+    """Returns the runs that may be compared, and those that may not with the name of the field in the way.
+
+    Workload and configuration must be equal. Of the baseline's machines the same one is taken, else the one
+    that ran last. Runs that failed or were skipped are left out, with their reason.
+    """
+    theirs: dict[bytes, list[RunRecord]] = {}
+    for record in baseline:
+        if record.status == "ok":
+            theirs.setdefault(_key(record), []).append(record)
+    ours: dict[tuple[bytes, str], list[RunRecord]] = {}
+    left_out = []
+    for record in new:
+        if record.status == "ok":
+            ours.setdefault((_key(record), _machine(record)), []).append(record)
+        else:
+            left_out.append(_leave_out(record, f"the new run {record.status}: {record.reason}"))
+    pairs = []
+    for (key, machine), records in ours.items():
+        if key in theirs:
+            pairs.append(_make_pair(records, _of_one_machine(theirs[key], machine)))
+        else:
+            candidates = [runs[0] for runs in theirs.values()]
+            left_out.append(_leave_out(records[0], _explain_missing(records[0], candidates)))
+    return pairs, left_out
+
+
+def describe(record: RunRecord) -> str:
+    """Returns workload, strategy and settings of a run in words."""
+    workload, configuration = record.workload, record.configuration
+    words = (workload_name(workload), configuration.strategy, details(workload, configuration))
+    return ", ".join(word for word in words if word)
+
+
+def series_key(series: Series) -> SeriesKey:
+    """Returns what series of two runs share that time the same."""
+    return series.name, series.fence, tuple(sorted(series.parameters.items()))
+
+
+def _make_pair(new: Sequence[RunRecord], baseline: Sequence[RunRecord]) -> Pair:
+    setups = [dict(setup_facts(records[-1].environment)) for records in (baseline, new)]
+    return Pair(
+        workload=new[0].workload,
+        configuration=new[0].configuration,
+        new=tuple(new),
+        baseline=tuple(baseline),
+        differences=tuple(list_differences(*setups)),
+    )
+
+
+def _of_one_machine(records: Sequence[RunRecord], machine: str) -> list[RunRecord]:
+    same = [record for record in records if _machine(record) == machine]
+    return same or [record for record in records if _machine(record) == _machine(records[-1])]
+
+
+def _explain_missing(record: RunRecord, candidates: Iterable[RunRecord]) -> str:
+    """Returns in which fields the nearest run of the same scenario differs."""
+    nearest: list[str] | None = None
+    for candidate in candidates:
+        if candidate.workload.scenario == record.workload.scenario:
+            sides = [
+                msgspec.structs.asdict(one.workload) | msgspec.structs.asdict(one.configuration)
+                for one in (candidate, record)
+            ]
+            differences = list_differences(*sides)
+            nearest = differences if nearest is None else min(nearest, differences, key=len)
+    if nearest is None:
+        return "the baseline has no run of this scenario"
+    return f"the baseline's nearest run differs in {'; '.join(nearest)}"
+
+
+def list_differences(baseline: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
+    """Returns what differs, as "name: baseline's → new one's"."""
+    return [
+        f"{name}: {baseline.get(name, 'not set')} → {new.get(name, 'not set')}"
+        for name in {**baseline, **new}
+        if baseline.get(name) != new.get(name)
+    ]
+
+
+def _leave_out(record: RunRecord, why: str) -> LeftOut:
+    return LeftOut(scenario=record.workload.scenario, what=describe(record), why=why)
+
+
+def _key(record: RunRecord) -> bytes:
+    return identity(record.workload) + identity(record.configuration)
+
+
+def _machine(record: RunRecord) -> str:
+    return record.environment.fingerprint if record.environment else ""

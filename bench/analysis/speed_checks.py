@@ -1,0 +1,92 @@
+"""The gate on speed where the two sides took turns: what `compare` would claim, held to a threshold."""
+
+from collections.abc import Callable, Iterator
+
+from ..records.floors import Floor
+from ..records.record import RunRecord, Series
+from .gates import Check, Pair, Verdict, series_key
+from .labels import reading_text
+from .ratios import CLOCK_NAMES, Clock, Interval, Judgement, judge, pair_log_ratio, ratio_interval
+from .thresholds import Thresholds
+
+# The noise floor that holds for a run on its machine; None where none was measured.
+FloorOf = Callable[[RunRecord], Floor | None]
+# A series as both sides of each pair of processes timed it: (baseline, new).
+Reading = list[tuple[Series, Series]]
+
+
+def list_readings(pair: Pair) -> list[Reading]:
+    """Returns the series that all processes of both sides timed."""
+    processes = [
+        ({series_key(one): one for one in old.series}, {series_key(one): one for one in new.series})
+        for new, old in pair.processes()
+    ]
+    return [
+        [(old[key], new[key]) for old, new in processes]
+        for key in (processes[0][1] if processes else ())
+        if all(key in old and key in new for old, new in processes)
+    ]
+
+
+def check_speed(pair: Pair, thresholds: Thresholds, *, floor: Floor | None, error: float) -> Iterator[Check]:
+    """Yields the check of each series that both sides timed in turns.
+
+    "broken" where `judge` calls the new side slower and the ratio passes the threshold; "holds" where the
+    whole interval lies within the threshold, or within the noise floor where that is larger; else
+    "not told".
+
+    Args:
+        pair: Whose runs.
+        thresholds: Of the call.
+        floor: The machine's noise floor.
+        error: How often equal sides may be told apart, in each reading.
+    """
+    threshold = thresholds.of("speed", pair.workload.scenario)
+    for reading in list_readings(pair):
+        judgement = judge(
+            _interval(reading, "wall"),
+            _interval(reading, "cpu") if _has_cpu_time(pair, reading) else None,
+            floor=floor,
+            shown=threshold,
+            error=error,
+        )
+        interval = judgement.interval
+        yield Check(
+            gate="speed",
+            scenario=pair.workload.scenario,
+            what=reading_text(reading[0][1]),
+            of=pair.what,
+            verdict=_verdict(judgement, threshold),
+            change=interval.ratio - 1 if interval else None,
+            low=interval.low - 1 if interval else None,
+            high=interval.high - 1 if interval else None,
+            threshold=threshold,
+            floor=_floor_of_clock(floor, judgement.clock),
+            why=f"{judgement.verdict}, by {CLOCK_NAMES[judgement.clock]}: {judgement.why}",
+        )
+
+
+def _verdict(judgement: Judgement, threshold: float) -> Verdict:
+    interval = judgement.interval
+    if judgement.verdict == "slower" and interval:
+        if interval.ratio < 1 - threshold:
+            return "broken"
+        return "holds" if interval.low >= 1 - threshold else "not told"
+    return "not told" if judgement.verdict == "too noisy to tell" else "holds"
+
+
+def _interval(reading: Reading, clock: Clock) -> Interval | None:
+    return ratio_interval([pair_log_ratio(old, new, clock) for old, new in reading])
+
+
+def _has_cpu_time(pair: Pair, reading: Reading) -> bool:
+    """Returns whether the process CPU time may be read: it says nothing of what an accelerator does."""
+    return pair.configuration.strategy.startswith("cpu") and all(
+        series.cpu_seconds and sum(series.cpu_seconds) > 0 for both in reading for series in both
+    )
+
+
+def _floor_of_clock(floor: Floor | None, clock: Clock) -> float | None:
+    if floor is None:
+        return None
+    return floor.cpu if clock == "cpu" and floor.cpu is not None else floor.wall
