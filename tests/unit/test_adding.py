@@ -101,16 +101,16 @@ def stripes(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_new_data_set_loads_by_name(stripes: Path) -> None:
-    code = "train = datasets.load_examples('stripes', 'train'); print(len(train), train.images.shape(0))"
-    assert call(stripes, MORE_DATA + code) == "6 (12, 16, 3)\n"
-
-
-def test_a_new_data_set_is_listed_and_shown(stripes: Path) -> None:
-    assert "lying and standing stripes" in call(stripes, MORE_DATA + CORE, "data", "list")
-    shown = call(stripes, MORE_DATA + CORE, "data", "show", "stripes")
+def test_a_new_data_set_loads_by_name_and_is_shown(stripes: Path) -> None:
+    code = "train = datasets.load_examples('stripes', 'train'); print(len(train), train.images.shape(0))\n"
+    loaded, shown = call(stripes, MORE_DATA + code + CORE, "data", "show", "stripes").split("\n", 1)
+    assert loaded == "6 (12, 16, 3)"
     assert "stripes train: 6 images, 12×16×3, 2 classes" in shown
     assert "stripes test: 4 images" in shown
+
+
+def test_a_new_data_set_is_listed(stripes: Path) -> None:
+    assert "lying and standing stripes" in call(stripes, MORE_DATA + CORE, "data", "list")
 
 
 def test_a_new_data_set_can_be_measured(stripes: Path) -> None:

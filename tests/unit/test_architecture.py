@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,20 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, int]]:
-    """Yields (absolute module, level of the import) for every import anywhere in the file."""
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
+@cache
+def imports_of(path: Path) -> tuple[tuple[str, int], ...]:
+    """Returns (absolute module, level of the import) for every import anywhere in the file."""
+    return tuple(read_imports(path))
+
+
+def read_imports(path: Path) -> Iterator[tuple[str, int]]:
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from ((alias.name, 0) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -69,7 +80,7 @@ def test_the_core_never_imports_the_instrument(path: Path) -> None:
 def test_only_one_module_names_tf_distribute(path: Path) -> None:
     if name_of(path) == "tpuens/hardware/strategies.py":
         return
-    named = [node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
+    named = [node.attr for node in nodes_of(path) if isinstance(node, ast.Attribute)]
     assert "distribute" not in named
     assert not [module for module, _ in imports_of(path) if module.startswith("tensorflow.distribute")]
 

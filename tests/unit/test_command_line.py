@@ -3,25 +3,65 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from tpuens.bench_command import main as bench_main
+from tpuens.cli import main
 
 BENCH = "from tpuens.bench_command import main; main()"
 CORE = "from tpuens.cli import main; main()"
 HEAVY = "tensorflow", "keras", "pandas"
 
 
-def call(start: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+class Answer(NamedTuple):
+    code: int | str | None
+    out: str
+    err: str
+
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture
+def tpuens(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Calls `tpuens` in this process: a start of Python costs more than most of what commands do."""
+    return lambda *arguments: call_here(main, arguments, monkeypatch, capsys)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Calls `tpuens-bench` in this process."""
+    return lambda *arguments: call_here(bench_main, arguments, monkeypatch, capsys)
+
+
+def call_here(
+    start: Callable[[], None],
+    arguments: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Answer:
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        start()
+    return Answer(ended.value.code, *capsys.readouterr())
+
+
+def call_shell(start: str, *arguments: str) -> Answer:
+    """Calls a command in a process of its own, which tells on leaving what heavy modules it imported."""
     code = (
         "import atexit, sys\n"
         f"found = lambda: [name for name in {HEAVY} if name in sys.modules]\n"
         "atexit.register(lambda: print('IMPORTED', found(), file=sys.stderr))\n"
         f"{start}"
     )
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, cwd=cwd
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
     )
+    return Answer(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -30,41 +70,34 @@ def call(start: str, *arguments: str, cwd: Path | None = None) -> subprocess.Com
     ids=["tpuens-bench --help", "tpuens-bench list", "tpuens --help", "tpuens data list"],
 )
 def test_what_must_answer_at_once_imports_nothing_heavy(start: str, arguments: list[str]) -> None:
-    answer = call(start, *arguments)
-    assert answer.returncode == 0
-    assert answer.stdout
-    assert "IMPORTED []" in answer.stderr
+    answer = call_shell(start, *arguments)
+    assert answer.code == 0
+    assert answer.out
+    assert "IMPORTED []" in answer.err
 
 
-def test_an_unknown_suite_ends_with_one_message_and_exit_code_2() -> None:
-    answer = call(BENCH, "run", "quik")
-    assert answer.returncode == 2
-    assert "Did you mean 'quick'" in answer.stderr
-    assert "Traceback" not in answer.stderr
+def test_an_error_ends_with_one_message_and_exit_code_2() -> None:
+    answer = call_shell(BENCH, "run", "quik")
+    assert answer.code == 2
+    assert "Did you mean 'quick'" in answer.err
+    assert "Traceback" not in answer.err
 
 
-def test_a_dry_run_prints_the_matrix_and_the_time_and_writes_nothing(tmp_path: Path) -> None:
-    answer = call(BENCH, "run", "--dry-run", "--strategy", "cpu", cwd=tmp_path)
-    assert answer.returncode == 0
-    assert "train-step cifar_cnn@32 on cpu" in answer.stdout
-    assert "minutes" in answer.stdout
+def test_a_dry_run_prints_the_matrix_and_the_time_and_writes_nothing(
+    bench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = bench("run", "--dry-run", "--strategy", "cpu")
+    assert answer.code == 0
+    assert "train-step cifar_cnn@32 on cpu" in answer.out
+    assert "minutes" in answer.out
     assert not list(tmp_path.iterdir())
 
 
-def test_overrides_that_make_two_scenarios_the_same_run_it_once(tmp_path: Path) -> None:
-    answer = call(
-        BENCH,
-        "run",
-        "train-step",
-        "--backbone",
-        "vgg16",
-        "--batch-size",
-        "2",
-        "--dry-run",
-        "--strategy",
-        "cpu",
-    )
-    assert answer.stdout.count("train-step vgg16@224 on cpu") == 1
+def test_overrides_that_make_two_scenarios_the_same_run_it_once(bench: Command) -> None:
+    given = ("--backbone", "vgg16", "--batch-size", "2")
+    answer = bench("run", "train-step", *given, "--dry-run", "--strategy", "cpu")
+    assert answer.out.count("train-step vgg16@224 on cpu") == 1
 
 
 @pytest.mark.parametrize(
@@ -80,24 +113,30 @@ def test_overrides_that_make_two_scenarios_the_same_run_it_once(tmp_path: Path) 
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_call_that_cannot_be_used_says_so(arguments: list[str], message: str, tmp_path: Path) -> None:
-    answer = call(BENCH, *arguments, cwd=tmp_path)
-    assert answer.returncode == 2
-    assert message in answer.stderr
-    assert "Traceback" not in answer.stderr
+def test_a_call_that_cannot_be_used_says_so(
+    arguments: list[str],
+    message: str,
+    bench: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = bench(*arguments)
+    assert answer.code == 2
+    assert message in answer.err
 
 
 def test_another_package_called_bench_is_named_and_refused(tmp_path: Path) -> None:
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "__init__.py").write_text("")
     start = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {BENCH}"
-    answer = call(start, "list")
-    assert answer.returncode == 2
-    assert "another package named 'bench'" in answer.stderr
-    assert str(tmp_path) in answer.stderr
+    answer = call_shell(start, "list")
+    assert answer.code == 2
+    assert "another package named 'bench'" in answer.err
+    assert str(tmp_path) in answer.err
 
 
-def test_ensemble_scores_every_member_and_the_ensemble(tmp_path: Path) -> None:
+def test_ensemble_scores_every_member_and_the_ensemble(tpuens: Command, tmp_path: Path) -> None:
     import numpy as np
 
     from tpuens.evaluation.predictions import Predictions, save_predictions
@@ -113,17 +152,17 @@ def test_ensemble_scores_every_member_and_the_ensemble(tmp_path: Path) -> None:
                 source=f"run {number}",
             ),
         )
-    answer = call(CORE, "ensemble", str(tmp_path / "0.npz"), str(tmp_path / "1.npz"), "--json")
-    scores = json.loads(answer.stdout)
+    answer = tpuens("ensemble", str(tmp_path / "0.npz"), str(tmp_path / "1.npz"), "--json")
+    scores = json.loads(answer.out)
     assert [scores[name]["top_1_accuracy"] for name in scores] == [0.5, 0.5, 1.0]
 
 
-def test_options_reach_the_scenarios_that_have_them() -> None:
-    answer = call(BENCH, "run", "quick", "--option", "membrs=5", "--strategy", "cpu", "--dry-run")
-    assert answer.returncode == 2
-    assert "Did you mean 'members'" in answer.stderr
-    answer = call(BENCH, "run", "quick", "--option", "members=five", "--strategy", "cpu", "--dry-run")
-    assert answer.returncode == 2
-    assert "is a number such as 3" in answer.stderr
-    answer = call(BENCH, "run", "quick", "--option", "members=5", "--strategy", "cpu", "--dry-run")
-    assert answer.returncode == 0
+def test_options_reach_the_scenarios_that_have_them(bench: Command) -> None:
+    answer = bench("run", "quick", "--option", "membrs=5", "--strategy", "cpu", "--dry-run")
+    assert answer.code == 2
+    assert "Did you mean 'members'" in answer.err
+    answer = bench("run", "quick", "--option", "members=five", "--strategy", "cpu", "--dry-run")
+    assert answer.code == 2
+    assert "is a number such as 3" in answer.err
+    answer = bench("run", "quick", "--option", "members=5", "--strategy", "cpu", "--dry-run")
+    assert answer.code == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.execution import launcher
 from bench.execution.launcher import Limits, default_limits, launch_run
 from bench.execution.messages import Progress
 from bench.records.record import RunRecord
@@ -19,6 +20,12 @@ REQUEST = Request(
     strategy="cpu",
     variables={"TPUENS_TEST": "42"},
 )
+
+
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(launcher, "POLL_SECONDS", 0.05)
 
 
 def launch(
@@ -62,7 +69,7 @@ def test_a_hang_is_stopped_at_the_time_limit_and_names_the_phase(tmp_path: Path)
         print('{"type":"progress","phase":"trace","done":0,"of":0}', flush=True)
         time.sleep(60)
         """,
-        seconds=1.5,
+        seconds=1.0,
     )
     assert time.monotonic() - start < 15
     assert record.status == "failed"

@@ -217,6 +217,8 @@ def peak_device_memory() -> dict[str, int]:
 
     peaks = {}
     for device in tf.config.list_logical_devices():
+        if device.device_type == "CPU":
+            continue  # its memory is the process's; oneDNN's allocator would report a peak of 0
         name = device.name.removeprefix("/device:")
         # ValueError: the device keeps no statistics. Plug-in devices raise errors of their own.
         with contextlib.suppress(ValueError, NotImplementedError, tf.errors.OpError):
