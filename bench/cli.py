@@ -6,6 +6,7 @@ from .commands.baseline import app as baseline_app
 from .commands.check import check
 from .commands.choose import choose
 from .commands.env import show_environment
+from .commands.history import history
 from .commands.list import list_all
 from .commands.report import report
 from .commands.run import run
@@ -21,6 +22,7 @@ app.command("list")(list_all)
 app.command()(run)
 app.command()(report)
 app.command()(choose)
+app.command()(history)
 app.command("env")(show_environment)
 app.command()(check)
 app.add_typer(baseline_app, name="baseline")

@@ -66,7 +66,7 @@ def steady_state(samples: Sequence[float]) -> SteadyState:
         return SteadyState(verdict="never steady", from_step=None)
     width = -(-len(samples) // _MOST_BINS)
     bins = [statistics.median(samples[at : at + width]) for at in range(0, len(samples), width)]
-    penalty = 3 * math.log(len(bins)) * (1 + 8 / len(bins)) * _variance(bins)
+    penalty = _penalty(bins)
     cuts = change_points(bins, penalty)
     start = _start_of_last_level(bins, cuts)
     tail = min(start, len(bins) // 2)
@@ -75,6 +75,14 @@ def steady_state(samples: Sequence[float]) -> SteadyState:
     if len(bins) - start < max(3, len(bins) / 4):
         return SteadyState(verdict="never steady", from_step=None)
     return SteadyState(verdict="steady", from_step=start * width)
+
+
+def level_changes(values: Sequence[float]) -> list[int]:
+    """Returns where values in the order of time change their level: the first index of every later level.
+
+    None is seen among fewer than 5 values. See this module for the method.
+    """
+    return change_points(values, _penalty(values)) if len(values) >= MIN_SAMPLES else []
 
 
 def change_points(values: Sequence[float], penalty: float) -> list[int]:
@@ -118,6 +126,10 @@ def _start_of_last_level(bins: Sequence[float], cuts: Sequence[int]) -> int:
         elif len(segment) > 1 or first == 0:
             break
     return start
+
+
+def _penalty(values: Sequence[float]) -> float:
+    return 3 * math.log(len(values)) * (1 + 8 / len(values)) * _variance(values)
 
 
 def _variance(values: Sequence[float]) -> float:

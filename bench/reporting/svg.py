@@ -68,6 +68,12 @@ def render_figure(figure: Any, *, name: str, title: str, description: str) -> st
     return _inline(output.getvalue(), name, title, description)
 
 
+def stand_alone(svg: str) -> str:
+    """Returns an inline chart as a file of its own: dark on white, whatever shows it."""
+    dressed = '<svg xmlns="http://www.w3.org/2000/svg" style="background:white" '
+    return svg.replace("currentColor", "#333").replace("<svg ", dressed, 1)
+
+
 def _inline(document: str, name: str, title: str, description: str) -> str:
     root = ElementTree.fromstring(document)
     view_box = root.get("viewBox", "")
