@@ -1,12 +1,13 @@
 """Records as a pandas data frame, for whoever wants to ask more than the report answers."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..records.record import RunRecord, Series
+from ..records.record import Caution, RunRecord, Series
 from ..records.store import read_folder
 from .statistics import Percentile, describe, waiting_verdict
 from .summary import series_row
@@ -26,6 +27,8 @@ _FIGURES = (
     "p50_step_seconds",
     "p90_step_seconds",
     "p99_step_seconds",
+    "steady",
+    "steady_from_step",
     "waiting_share",
     "waiting_verdict",
     "flops_per_second",
@@ -39,9 +42,9 @@ def load_frame(*folders: str | Path) -> "pd.DataFrame":
     workload, configuration and environment by their own names, ``option_…``, ``version_…``,
     ``…_phase_seconds``, and those metrics that occur once in the record and whose name is not taken. The
     figures of a series are derived on reading: ``examples_per_second`` (of "block" series),
-    ``relative_mad``, ``median_step_seconds``, ``mad_step_seconds``, ``p50_step_seconds`` and so on (of "step"
-    series with enough samples), ``waiting_share`` and ``waiting_verdict``, ``flops_per_second``. What does
-    not apply is missing.
+    ``relative_mad``, ``steady`` and ``steady_from_step``, ``median_step_seconds``, ``mad_step_seconds``,
+    ``p50_step_seconds`` and so on (of "step" series with enough samples), ``waiting_share`` and
+    ``waiting_verdict``, ``flops_per_second``, ``cautions``. What does not apply is missing.
 
     Args:
         folders: Run folders, their ``records`` subfolders or single records. A record that is met twice
@@ -89,7 +92,7 @@ def _record_facts(record: RunRecord) -> dict[str, Any]:
     occurrences = Counter(metric.name for metric in record.metrics)
     metrics = {metric.name: metric.value for metric in record.metrics if occurrences[metric.name] == 1}
     facts = metrics | facts
-    facts["cautions"] = ", ".join(caution.code for caution in record.warnings)
+    facts["cautions"] = _codes(record.warnings)
     return facts
 
 
@@ -103,6 +106,9 @@ def _series_figures(series: Series, record: RunRecord) -> dict[str, Any]:
         "relative_mad": row.relative_mad,
         "median_step_seconds": row.step_seconds.median if row.step_seconds else None,
         "mad_step_seconds": row.step_seconds.mad if row.step_seconds else None,
+        "steady": row.steadiness[0].verdict,
+        "steady_from_step": row.steadiness[0].from_step,
+        "cautions": _codes(row.cautions),
         "waiting_share": row.waiting_share,
         "waiting_verdict": waiting_verdict(row.waiting_share) if row.waiting_share is not None else None,
         "flops_per_second": row.flops_per_second,
@@ -111,3 +117,7 @@ def _series_figures(series: Series, record: RunRecord) -> dict[str, Any]:
         if isinstance(found, Percentile):
             figures[f"p{100 * found.probability:.0f}_step_seconds"] = found.value
     return figures | {f"parameter_{name}": value for name, value in series.parameters.items()}
+
+
+def _codes(cautions: Sequence[Caution]) -> str:
+    return ", ".join(caution.code for caution in cautions)

@@ -44,6 +44,7 @@ def _pool_group(rows: list[Row]) -> Row:
         relative_mad=results.relative_mad if results else None,
         step_seconds=describe([row.step_seconds.median for row in rows if row.step_seconds]),
         step_samples=tuple(sample for row in rows for sample in row.step_samples),
+        steadiness=tuple(steadiness for row in rows for steadiness in row.steadiness),
         percentiles=tuple(
             _pool_percentiles(group) for group in zip(*(row.percentiles for row in rows), strict=True)
         ),

@@ -20,6 +20,7 @@ from .statistics import (
     throughput,
     waiting_share,
 )
+from .steadiness import Steadiness, judge_steadiness, sample_cautions
 from .waterfall import SYNCHRONISE, Waterfall, find_waterfall
 
 Kind = Literal["throughput", "latency", "kernel", "time-to-accuracy", "accuracy", "nothing"]
@@ -49,9 +50,11 @@ class Row:
         metrics: Accuracies and losses; of an ensemble the medians over its seeds.
         reached: For each run whether it reached the accuracy that it was to reach.
         first_step_seconds: Tracing, compiling and the first step.
+        steadiness: Of each run's samples.
         waterfall: Where the time of a training step goes.
         fence_seconds: What a wait for the device costs when there is nothing to wait for: the instrument
             itself, once in each sample.
+        cautions: Those that were recorded of the run or of this series, and those its samples raise.
     """
 
     kind: Kind
@@ -73,6 +76,7 @@ class Row:
     relative_mad: float | None = None
     step_seconds: Spread | None = None
     step_samples: tuple[float, ...] = ()
+    steadiness: tuple[Steadiness, ...] = ()
     percentiles: tuple[Percentile | TooFewSamples, ...] = ()
     waiting_share: float | None = None
     waterfall: Waterfall | None = None
@@ -144,10 +148,14 @@ def summarise(records: Sequence[RunRecord]) -> list[Row]:
 
 def series_row(series: Series, record: RunRecord, machine: str) -> Row:
     """Returns the row of one series of a record: a step's latency, a rate of products or a throughput."""
+    reading, steadiness = reading_text(series), judge_steadiness(series)
+    recorded = [caution for caution in record.warnings if caution.series in (None, series.name, reading)]
     row = replace(
         _record_row(record, machine),
         series=series.name,
-        reading=reading_text(series),
+        reading=reading,
+        steadiness=(steadiness,),
+        cautions=(*recorded, *sample_cautions(series, steadiness)),
         parameters=tuple(sorted(series.parameters.items())),
         step_seconds=describe(step_seconds(series)),
     )

@@ -111,6 +111,16 @@ def _accuracy(row: Row) -> str:
     return f"{100 * accuracy:.1f}" + (f" {spread_text(row)}{_mark(row)}" if row.kind == "accuracy" else "")
 
 
+def _steady(row: Row) -> str:
+    """Returns "from step 41", or what else became of it; of several runs how many became steady."""
+    verdicts = {one.verdict for one in row.steadiness}
+    if verdicts == {"steady"}:
+        return f"from step {max(one.from_step or 1 for one in row.steadiness):,}"
+    if len(verdicts) > 1:
+        return f"{sum(one.verdict == 'steady' for one in row.steadiness)} of {len(row.steadiness)} runs"
+    return verdicts.pop() if verdicts else ""
+
+
 def _number(metric: str) -> Callable[[Row], str]:
     return lambda row: format_number(row.metrics[metric]) if metric in row.metrics else ""
 
@@ -191,6 +201,7 @@ COLUMNS = (
     Column(header="p50 (ms)", text=_percentile(0), numeric=True),
     Column(header="p90 (ms)", text=_percentile(1), numeric=True),
     Column(header="p99 (ms)", text=_percentile(2), numeric=True),
+    Column(header="steady", text=_steady),
     Column(header="waiting", text=_waiting, numeric=True),
     Column(
         header="fence (% of a step)",
@@ -239,6 +250,7 @@ CSV_COLUMNS: dict[str, Callable[[Row], object]] = {
     "p50_step_ms": _csv_percentile(0),
     "p90_step_ms": _csv_percentile(1),
     "p99_step_ms": _csv_percentile(2),
+    "steady": _steady,
     "median_fence_ms": lambda row: _scaled(row.fence_seconds, 1e3),
     "waiting_percent": lambda row: _scaled(row.waiting_share, 100),
     "gflops_per_second": lambda row: _scaled(row.flops_per_second, 1e-9),

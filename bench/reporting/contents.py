@@ -22,6 +22,8 @@ HOW_TO_READ = (
     "± is the median absolute deviation relative to the median: of a single run over its own samples, of "
     "several runs over the runs. The steps of one run resemble each other more than two runs do, so the ± of "
     "a single run says how steady it was, not how well it would repeat.",
+    "“steady” says from which step on, counted after the warm-up, the step time kept one level. ⚠ marks a "
+    "figure that a caution touches; the last column says which, and what to do.",
     "One run claims no comparison, and neither do several that did not take turns on the machine: a "
     "difference here is a hint of what to measure against each other.",
     "Accuracy stands beside speed where a run recorded it: a fast run that learns nothing is no gain.",
