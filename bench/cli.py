@@ -10,6 +10,7 @@ from .commands.history import history
 from .commands.list import list_all
 from .commands.report import report
 from .commands.run import run
+from .commands.selftest import selftest
 
 app = typer.Typer(
     add_completion=False,
@@ -23,6 +24,7 @@ app.command()(run)
 app.command()(report)
 app.command()(choose)
 app.command()(history)
+app.command()(selftest)
 app.command("env")(show_environment)
 app.command()(check)
 app.add_typer(baseline_app, name="baseline")
