@@ -79,16 +79,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     strategy: str
     repeat: int = 0
     variables: dict[str, str] = {}  # environment variables, set before TensorFlow is imported
+    profile: str | None = None  # a folder for a trace of a few more steps, after the timed ones
 
     @property
     def key(self) -> str:
         """A name that requests for the same thing share, whatever the repeat or the place of the data."""
-        same = msgspec.structs.replace(
-            self,
-            repeat=0,
-            suite="",
-            scenario=msgspec.structs.replace(self.scenario, data_dir=None, seconds=0),
-        )
+        scenario = msgspec.structs.replace(self.scenario, data_dir=None, seconds=0)
+        same = msgspec.structs.replace(self, repeat=0, suite="", profile=None, scenario=scenario)
         return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:12]
 
     @property

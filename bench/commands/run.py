@@ -58,6 +58,9 @@ def run(
     ] = None,
     results: Results = None,
     resume: Annotated[bool, typer.Option("--resume", help="Run only what is missing.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Keep a TensorBoard trace of a few steps after the timed ones.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the runs and the time they take.")
     ] = False,
@@ -112,6 +115,8 @@ def run(
         return
     if not resume:
         suite_run.save_plan(folder, plan)
+    if profile:
+        requests = suite_run.profile_requests(requests, folder)
     limits = replace(default_limits(), seconds=time_limit)
     if memory_limit is not None:
         limits = replace(limits, memory_bytes=int(memory_limit * 2**30))
@@ -202,13 +207,15 @@ def _print_plan(requests: list[Request], folder: Path) -> None:
 
 
 def _run_and_report(requests: list[Request], folder: Path, limits: Any) -> None:
-    from ..execution.suite_run import run_requests
+    from ..execution.suite_run import PROFILES, run_requests
     from ..progress import SuiteProgress
     from ..records.store import read_folder
 
     with SuiteProgress() as progress:
         fresh = run_requests(requests, folder, limits=limits, observer=progress.observer)
     make_report(read_folder(folder), folder, None)
+    if any(request.profile for request in requests):
+        typer.echo(f"traces: {folder / PROFILES} (tensorboard --logdir {folder / PROFILES})")
     if fresh and all(record.status == "skipped" for record in fresh):
         raise DeviceError(f"Nothing could be measured here: {fresh[0].reason}")
     failed = [record for record in fresh if record.status == "failed"]

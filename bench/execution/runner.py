@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -14,6 +15,7 @@ from ..measuring.environment import collect_environment, environment_cautions, t
 from ..measuring.timing import Probe, measure_fence, measure_null_step, measure_probe
 from ..records.record import Energy, Environment, Memory, Metric, Series
 from ..scenarios.planting import prepare_workload
+from ..scenarios.profiling import trace_probes
 from ..scenarios.references import measure_references
 from ..scenarios.workload import Phases
 from ..suites import Request
@@ -79,7 +81,7 @@ def run_request(
     with timed("references"):
         references = measure_references(strategy)
     environment = describe(workload.dataset_fingerprint)
-    return Finished(
+    finished = Finished(
         environment=environment,
         workload=workload.key,
         configuration=workload.configuration,
@@ -93,6 +95,10 @@ def run_request(
         energy=tuple(energy),
         warnings=environment_cautions(environment, before=before, after=take_reading()),
     )
+    if request.profile is not None:
+        with timed("profile"):
+            trace_probes(workload.probes, Path(request.profile))
+    return finished
 
 
 def _visible_gpus() -> list[int]:

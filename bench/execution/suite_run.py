@@ -19,6 +19,7 @@ from .launcher import Limits, launch_run
 from .messages import Progress
 
 PLAN_FILE = "plan.json"
+PROFILES = "profiles"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,6 +126,17 @@ def find_missing(folder: Path, plan: Plan) -> list[Request]:
     records = read_folder(folder) if has_records else []
     done = {(record.request_key, record.repeat) for record in records if record.status != "failed"}
     return [request for request in plan.requests if (request.key, request.repeat) not in done]
+
+
+def profile_requests(requests: Sequence[Request], folder: Path) -> list[Request]:
+    """Returns the requests such that each leaves a trace of a few steps in a folder of its own."""
+    return [
+        msgspec.structs.replace(
+            request,
+            profile=str(folder / PROFILES / f"{request.scenario.name}-{request.key}-{request.repeat}"),
+        )
+        for request in requests
+    ]
 
 
 def run_requests(

@@ -48,7 +48,15 @@ def records(folder: Path) -> list[Path]:
 
 def test_a_run_gives_a_record_a_table_and_a_report(tmp_path: Path) -> None:
     answer = call(
-        "run", "train-epoch", *RUNS[2:], "--option", "examples=64", "--results", "out", cwd=tmp_path
+        "run",
+        "train-epoch",
+        *RUNS[2:],
+        "--option",
+        "examples=64",
+        "--profile",
+        "--results",
+        "out",
+        cwd=tmp_path,
     )
     assert answer.returncode == 0, answer.stderr
     assert "train-epoch" in answer.stdout
@@ -76,6 +84,14 @@ def test_a_run_gives_a_record_a_table_and_a_report(tmp_path: Path) -> None:
     points = record.memory.timeline_bytes
     assert len(points) * 0.1 > 0.7 * sum(record.phases.values())
     assert points[0] < 2**28 < max(points) <= 1.05 * record.memory.peak_resident_bytes
+    traces = list((tmp_path / "out" / "profiles").rglob("*.xplane.pb"))
+    assert sorted(trace.relative_to(tmp_path).parts[3] for trace in traces) == [
+        "00-compute",
+        "01-input",
+        "02-both",
+    ]
+    assert f"traces: {Path('out') / 'profiles'}" in answer.stdout
+    assert record.phases["profile"] > 0
     for name in "report.html", "report.md", "report.csv":
         assert (tmp_path / "out" / name).stat().st_size > 500
 

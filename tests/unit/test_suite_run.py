@@ -113,3 +113,16 @@ def test_no_names_mean_the_quick_suite() -> None:
 def test_an_unknown_suite_or_scenario_is_refused_with_what_there_is() -> None:
     with pytest.raises(ConfigurationError, match="Did you mean 'train-step'"):
         find_scenarios(["train-steps"])
+
+
+def test_a_trace_has_a_folder_of_its_own_and_leaves_the_run_the_same() -> None:
+    scenario = Scenario(name="train-step")
+    requests = [
+        Request(suite="quick", scenario=scenario, strategy=strategy, repeat=repeat)
+        for strategy in ("cpu", "cpu-mirrored:2")
+        for repeat in (0, 1)
+    ]
+    traced = suite_run.profile_requests(requests, Path("out"))
+    assert [one.key for one in traced] == [one.key for one in requests]
+    assert len({one.profile for one in traced}) == 4
+    assert all(str(one.profile).startswith(str(Path("out") / "profiles" / "train-step-")) for one in traced)
