@@ -148,6 +148,12 @@ QUICK = Suite(
             **_CNN,
         ),
         Scenario(name="ensemble-inference", seconds=13, options={"members": 3}, **_CNN),
+        Scenario(
+            name="agreement",
+            seconds=12,
+            options={"epochs": 1, "examples": 512},
+            **{**_CNN, "image_size": 16},
+        ),
     ),
 )
 
@@ -212,6 +218,7 @@ STANDARD = Suite(
             seconds=45,
             options={"members": 3},
         ),
+        Scenario(name="agreement", backbone="cifar_cnn", image_size=32, batch_size=64, seconds=20),
     ),
 )
 

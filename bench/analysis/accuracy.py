@@ -64,6 +64,15 @@ def ensemble_scores(metrics: Iterable[Metric]) -> tuple[list[Scores], list[Score
     return list(groups[True].values()), list(groups[False].values())
 
 
+def arm_scores(metrics: Iterable[Metric]) -> dict[str, Scores]:
+    """Returns the scores of each arm of an agreement run, in the order of recording."""
+    arms: dict[str, Scores] = {}
+    for metric in metrics:
+        if "arm" in metric.parameters:
+            arms.setdefault(str(metric.parameters["arm"]), {})[metric.name] = metric.value
+    return arms
+
+
 def median_scores(scores: Sequence[Scores]) -> Scores:
     """Returns the median of each score over those that have it."""
     names = dict.fromkeys(name for one in scores for name in one)

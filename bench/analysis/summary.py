@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..records.record import Caution, Configuration, Parameter, RunRecord, Series, Status, WorkloadKey
-from .accuracy import ensemble_scores, final_accuracy, median_scores
+from .accuracy import arm_scores, ensemble_scores, final_accuracy, median_scores
 from .labels import MachineNames, Setup, identity, reading_text, setup_facts
 from .statistics import (
     Percentile,
@@ -175,6 +175,8 @@ def _record_rows(record: RunRecord, machine: str) -> list[Row]:
         rows.append(_time_to_accuracy_row(common, record))
     elif record.workload.scenario == "ensemble-accuracy":
         rows.extend(_accuracy_rows(common, record))
+    elif record.workload.scenario == "agreement":
+        rows.extend(_agreement_rows(common, record))
     return rows or [replace(common, reason="It ran, but recorded no result.")]
 
 
@@ -264,6 +266,13 @@ def _accuracy_rows(common: Row, record: RunRecord) -> list[Row]:
                 )
             )
     return rows
+
+
+def _agreement_rows(common: Row, record: RunRecord) -> list[Row]:
+    return [
+        replace(common, kind="accuracy", reading=arm, metrics=scores)
+        for arm, scores in arm_scores(record.metrics).items()
+    ]
 
 
 def _first_step_seconds(record: RunRecord) -> float | None:

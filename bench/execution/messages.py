@@ -9,6 +9,7 @@ from ..records.record import (
     Environment,
     Memory,
     Metric,
+    Outcomes,
     Series,
     WorkloadKey,
 )
@@ -41,6 +42,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     null_step_seconds: tuple[float, ...]
     series: tuple[Series, ...]
     metrics: tuple[Metric, ...]
+    outcomes: tuple[Outcomes, ...] = ()
     memory: Memory
     references: tuple[Series, ...] = ()
     energy: tuple[Energy, ...] = ()

@@ -13,11 +13,11 @@ from ..analysis.labels import reading_text
 from ..measuring.energy import EnergyReading, find_meters
 from ..measuring.environment import collect_environment, environment_cautions, take_reading
 from ..measuring.timing import Probe, measure_fence, measure_null_step, measure_probe
-from ..records.record import Energy, Environment, Memory, Metric, Series
+from ..records.record import Energy, Environment, Memory, Series
 from ..scenarios.planting import prepare_workload
 from ..scenarios.profiling import trace_probes
 from ..scenarios.references import measure_references
-from ..scenarios.workload import Phases
+from ..scenarios.workload import Evaluation, Phases
 from ..suites import Request
 from .messages import Described, Finished, Message, Progress
 
@@ -71,12 +71,10 @@ def run_request(
         warmup = sum(series[-1].warmup_seconds)
         timed.seconds["warmup"] = timed.seconds.get("warmup", 0.0) + warmup
         timed.seconds["steady"] -= warmup
-    metrics: tuple[Metric, ...] = ()
+    found = Evaluation(metrics=[])
     if workload.evaluate is not None:
         send(Progress(phase="evaluating"))
-        metrics = tuple(
-            workload.evaluate(lambda done, of: send(Progress(phase="evaluating", done=done, of=of)))
-        )
+        found = workload.evaluate(lambda done, of: send(Progress(phase="evaluating", done=done, of=of)))
     memory = read_memory()  # before the references, whose arrays are not the scenario's
     with timed("references"):
         references = measure_references(strategy)
@@ -89,7 +87,8 @@ def run_request(
         fence_seconds=fence_seconds,
         null_step_seconds=measure_null_step() if series else (),
         series=tuple(series),
-        metrics=metrics,
+        metrics=tuple(found.metrics),
+        outcomes=tuple(found.outcomes),
         memory=memory,
         references=references,
         energy=tuple(energy),

@@ -213,6 +213,7 @@ COLUMNS = (
     Column(header="macro F1", text=_number("macro_f1"), numeric=True),
     Column(header="macro ROC AUC", text=_number("macro_roc_auc"), numeric=True),
     Column(header="calibration error", text=_number("expected_calibration_error"), numeric=True),
+    Column(header="largest difference", text=_number("largest_absolute_difference"), numeric=True),
     Column(
         header="first step (s)",
         text=lambda row: format_number(row.first_step_seconds) if row.first_step_seconds is not None else "",
@@ -260,6 +261,7 @@ CSV_COLUMNS: dict[str, Callable[[Row], object]] = {
     "macro_f1": lambda row: row.metrics.get("macro_f1"),
     "macro_roc_auc": lambda row: row.metrics.get("macro_roc_auc"),
     "expected_calibration_error": lambda row: row.metrics.get("expected_calibration_error"),
+    "largest_absolute_difference": lambda row: row.metrics.get("largest_absolute_difference"),
     "first_step_seconds": lambda row: row.first_step_seconds,
     "peak_memory_gib": lambda row: _scaled(row.peak_resident_bytes, 2**-30),
     "device_memory_gib": lambda row: _scaled(row.peak_device_bytes, 2**-30),

@@ -47,9 +47,10 @@ _TITLES: dict[Kind, tuple[str, str]] = {
         "tracing, the first step and the validation after each epoch are within.",
     ),
     "accuracy": (
-        "Accuracy of ensembles",
-        "On the test split; medians over seeds, and for the members over all members of all seeds. ± is the "
-        "median absolute deviation relative to the median.",
+        "Accuracy",
+        "On the test split. Of ensembles the medians over seeds, and for the members over all members of all "
+        "seeds; ± is the median absolute deviation relative to the median. Of agreement the same weights "
+        "under each arm, with the largest difference of a probability from those as trained.",
     ),
     "nothing": ("Without a result", "Runs that failed, were skipped or recorded nothing, and why."),
 }

@@ -6,14 +6,15 @@ from typing import Any
 import keras
 
 from tpuens.ensembling.combine import combine_predictions
-from tpuens.evaluation.metrics import score_predictions
 from tpuens.evaluation.predictions import Predictions, label_predictions
 
-from ..records.record import Metric, Parameter, WorkloadKey
+from ..records.record import Metric, Outcomes, Parameter, WorkloadKey
 from ..suites import Request
 from .planting import SPOILT, spoil_weights
+from .scores import make_metrics, make_outcomes
 from .workload import (
     OPTIMIZER,
+    Evaluation,
     Phases,
     Workload,
     build_trainer,
@@ -65,18 +66,24 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         with phases("evaluation"):
             return label_predictions(test_part, trainer.predict(pipelines[1]), f"member {member}")
 
-    def evaluate(on_progress: Callable[[int, int], None]) -> list[Metric]:
+    def evaluate(on_progress: Callable[[int, int], None]) -> Evaluation:
         metrics: list[Metric] = []
+        outcomes: list[Outcomes] = []
+
+        def keep(predictions: Predictions, where: dict[str, Parameter]) -> None:
+            where["split"] = "test"
+            metrics.extend(make_metrics(predictions, where))
+            outcomes.append(make_outcomes(predictions, where))
+
         for seed in range(request.scenario.seed, request.scenario.seed + seeds):
             members = []
             for member in range(count):
                 members.append(train_member(seed, member))
-                where = {"seed": seed, "of": "member", "member": member}
-                metrics += _score(members[-1], where)
+                keep(members[-1], {"seed": seed, "of": "member", "member": member})
                 on_progress((seed - request.scenario.seed) * count + member + 1, seeds * count)
                 keras.backend.clear_session()
-            metrics += _score(combine_predictions(members), {"seed": seed, "of": "ensemble"})
-        return metrics
+            keep(combine_predictions(members), {"seed": seed, "of": "ensemble"})
+        return Evaluation(metrics=metrics, outcomes=outcomes)
 
     return Workload(
         key=WorkloadKey(
@@ -95,11 +102,3 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         evaluate=evaluate,
         dataset_fingerprint=train_part.fingerprint(),
     )
-
-
-def _score(predictions: Predictions, parameters: dict[str, Any]) -> list[Metric]:
-    where: dict[str, Parameter] = {**parameters, "split": "test"}
-    return [
-        Metric(name=name, value=value, parameters=where)
-        for name, value in score_predictions(predictions).as_dict().items()
-    ]

@@ -9,13 +9,13 @@ from tpuens.training.step import PredictStep
 from ..measuring.timing import Sample
 from ..records.record import WorkloadKey
 from ..suites import Request
+from .predict_probe import make_predict_probe
 from .workload import (
     SYNTHETIC_CLASSES,
     Phases,
     Workload,
     build_model,
     describe_configuration,
-    make_predict_probe,
     make_synthetic_images,
     read_options,
     resolve_batch,

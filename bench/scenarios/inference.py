@@ -8,13 +8,13 @@ from tpuens.training.step import PredictStep
 from ..measuring.timing import Sample
 from ..records.record import WorkloadKey
 from ..suites import Request
+from .predict_probe import make_predict_probe
 from .workload import (
     SYNTHETIC_CLASSES,
     Phases,
     Workload,
     build_model,
     describe_configuration,
-    make_predict_probe,
     make_synthetic_images,
     resolve_batch,
     resolve_image_shape,

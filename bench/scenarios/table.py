@@ -91,6 +91,14 @@ SCENARIOS = Table(
             ignores=("loop",),
         ),
         ScenarioRow(
+            name="agreement",
+            factory="bench.scenarios.agreement:prepare",
+            summary="the same weights on the CPU, under other dtype policies, with XLA: the same answers?",
+            runs_on="single",
+            options={"epochs": 2, "examples": 0},
+            ignores=("loop",),
+        ),
+        ScenarioRow(
             name="ensemble-inference",
             factory="bench.scenarios.ensemble_inference:prepare",
             summary="an ensemble's members one after another, and fused into one graph",

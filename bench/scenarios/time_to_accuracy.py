@@ -11,6 +11,7 @@ from ..records.record import Metric, WorkloadKey
 from ..suites import Request
 from .workload import (
     OPTIMIZER,
+    Evaluation,
     Phases,
     Workload,
     build_trainer,
@@ -40,7 +41,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     trainer = build_trainer(request, strategy, phases, batch=batch, num_classes=num_classes)
     pipeline, validation = (make_pipeline(request, part) for part in (train_part, validation_part))
 
-    def evaluate(on_progress: Callable[[int, int], None]) -> list[Metric]:
+    def evaluate(on_progress: Callable[[int, int], None]) -> Evaluation:
         start = time.perf_counter()
         metrics: list[Metric] = []
         for epoch in range(epochs):
@@ -63,7 +64,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
                 metrics.append(Metric(name="time_to_accuracy_seconds", value=elapsed))
                 break
         reached = metrics[-1].name == "time_to_accuracy_seconds"
-        return [*metrics, Metric(name="reached", value=float(reached))]
+        return Evaluation(metrics=[*metrics, Metric(name="reached", value=float(reached))])
 
     return Workload(
         key=WorkloadKey(

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,10 +23,10 @@ from tpuens.models.classifier import build_classifier
 from tpuens.training.loop import Trainer
 from tpuens.training.losses import LossConfig, targets_of
 from tpuens.training.optimizers import make_optimizer
-from tpuens.training.step import PredictStep, share_among_replicas
+from tpuens.training.step import share_among_replicas
 
-from ..measuring.timing import Probe, Sample
-from ..records.record import Configuration, Metric, Parameter, WorkloadKey
+from ..measuring.timing import Probe
+from ..records.record import Configuration, Metric, Outcomes, WorkloadKey
 from ..suites import Cache, Request
 from .keras_fit import make_batch_step, start_fit
 from .table import SCENARIOS
@@ -37,6 +37,14 @@ MIXED_LOSS = "categorical_crossentropy"
 LEARNING_RATE = 1e-3
 SYNTHETIC_CLASSES = 10
 PREFETCH_BATCHES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a scenario found out besides times."""
+
+    metrics: list[Metric]
+    outcomes: list[Outcomes] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +64,7 @@ class Workload:
     configuration: Configuration
     probes: tuple[Probe, ...] = ()
     fence: Callable[[], object] | None = None
-    evaluate: Callable[[Callable[[int, int], None]], list[Metric]] | None = None
+    evaluate: Callable[[Callable[[int, int], None]], Evaluation] | None = None
     dataset_fingerprint: str | None = None
 
 
@@ -151,13 +159,15 @@ def build_trainer(
         )
 
 
-def build_model(request: Request, *, num_classes: int, backbone: str | None = None) -> keras.Model:
+def build_model(
+    request: Request, *, num_classes: int, backbone: str | None = None, dtype_policy: str | None = None
+) -> keras.Model:
     """Returns a randomly initialised classifier; call it under the strategy's scope."""
     return build_classifier(
         backbone=backbone or request.scenario.backbone or "cifar_cnn",
         num_classes=num_classes,
         image_shape=resolve_image_shape(request),
-        dtype_policy=request.scenario.dtype_policy,
+        dtype_policy=dtype_policy or request.scenario.dtype_policy,
     )
 
 
@@ -234,38 +244,6 @@ def make_synthetic_batch(request: Request, strategy: Any, batch: BatchSize, num_
 def make_synthetic_images(request: Request, strategy: Any, batch: BatchSize) -> Any:
     """Returns images of random content, uint8, already on the devices."""
     return make_synthetic_batch(request, strategy, batch, SYNTHETIC_CLASSES)[0]
-
-
-def make_predict_probe(
-    members: Sequence[PredictStep],
-    images: Any,
-    *,
-    examples_per_step: int,
-    sample: Sample,
-    parameters: dict[str, Parameter],
-) -> Probe:
-    """Returns a probe that runs every member on the images, one after another.
-
-    Its series is named after what the sample is for: "throughput" or "latency". Reading the probabilities
-    of its last step is the fence: devices work in order.
-    """
-    pending: list[Any] = []
-
-    def step() -> None:
-        pending[:] = [member.run(images) for member in members]
-
-    def fence() -> None:
-        for member, outputs in zip(members, pending, strict=False):
-            member.collect(outputs)
-
-    return Probe(
-        name="throughput" if sample == "block" else "latency",
-        step=step,
-        fence=fence,
-        examples_per_step=examples_per_step,
-        sample=sample,
-        parameters=parameters,
-    )
 
 
 def start_step(request: Request, trainer: Trainer, batch: Any, phases: Phases) -> Callable[[], None]:

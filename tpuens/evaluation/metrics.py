@@ -76,6 +76,16 @@ def compute_scores(labels: np.ndarray, probabilities: np.ndarray) -> Scores:
     return _score_columns(labels, rows) if labels.ndim == 2 else _score_classes(labels, rows)
 
 
+def find_right(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Returns which examples are right, bool (n,): their most probable class is (all of their classes are).
+
+    The arguments are those of `compute_scores`; in brackets what it means for multi-label examples.
+    """
+    if labels.ndim == 2:
+        return np.asarray(((probabilities > 0.5) == labels).all(axis=1))
+    return np.asarray(probabilities.argmax(axis=1) == labels)
+
+
 def _score_classes(labels: np.ndarray, rows: np.ndarray) -> Scores:
     from sklearn.metrics import f1_score, log_loss
 
@@ -83,7 +93,7 @@ def _score_classes(labels: np.ndarray, rows: np.ndarray) -> Scores:
     rows = rows / rows.sum(axis=1, keepdims=True)  # float32 rows sum to 1 only nearly
     predicted = rows.argmax(axis=1)
     return Scores(
-        top_1_accuracy=float((predicted == labels).mean()),
+        top_1_accuracy=float(find_right(labels, rows).mean()),
         log_loss=float(log_loss(labels, rows, labels=classes)),
         macro_f1=float(f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)),
         macro_roc_auc=_macro_roc_auc(labels[:, None] == classes, rows),
@@ -97,7 +107,7 @@ def _score_columns(labels: np.ndarray, rows: np.ndarray) -> Scores:
     predicted = rows > 0.5
     decisions = np.stack([1 - rows, rows], axis=-1).reshape(-1, 2)  # each cell's no and yes
     return Scores(
-        top_1_accuracy=float((predicted == labels).all(axis=1).mean()),
+        top_1_accuracy=float(find_right(labels, rows).mean()),
         log_loss=float(log_loss(labels.ravel(), decisions, labels=[0, 1])),
         macro_f1=float(f1_score(labels, predicted.astype(int), average="macro", zero_division=0)),
         macro_roc_auc=_macro_roc_auc(labels == 1, rows),

@@ -131,6 +131,13 @@ def open_cpu() -> Any:
     return tf.distribute.OneDeviceStrategy("/cpu:0")
 
 
+def open_cpu_beside() -> Any:
+    """Returns a one-device strategy on the CPU, beside one that is open already: no device is set up."""
+    import tensorflow as tf
+
+    return tf.distribute.OneDeviceStrategy("/cpu:0")
+
+
 def open_cpu_mirrored(argument: str | None) -> Any:
     """Returns a mirrored strategy over `argument` logical devices of the one CPU (default 2)."""
     import tensorflow as tf
