@@ -6,7 +6,9 @@ from .commands.baseline import app as baseline_app
 from .commands.check import check
 from .commands.choose import choose
 from .commands.env import show_environment
+from .commands.export import export
 from .commands.history import history
+from .commands.import_results import import_results
 from .commands.list import list_all
 from .commands.report import report
 from .commands.run import run
@@ -25,6 +27,8 @@ app.command()(report)
 app.command()(choose)
 app.command()(history)
 app.command()(selftest)
+app.command()(export)
+app.command("import")(import_results)
 app.command("env")(show_environment)
 app.command()(check)
 app.add_typer(baseline_app, name="baseline")

@@ -78,6 +78,15 @@ def read_record(path: Path) -> RunRecord:
             f"A record is one JSON object, whole ({error}). Fetch the file again, or move it away to read "
             f"the others. Received: {path}"
         ) from error
+    return parse_record(payload, path)
+
+
+def parse_record(payload: Any, path: Path) -> RunRecord:
+    """Returns the record that a JSON object of any known schema version holds.
+
+    Raises:
+        RecordError: As `read_record`; the message names the file that the object comes from.
+    """
     upgraded = _upgrade(payload, path, UPGRADES, SCHEMA_VERSION)
     try:
         record = decode_record(upgraded)

@@ -32,6 +32,8 @@ BENCH_LAYERS = (
     {"progress"},
     {"commands"},
     {"cli"},
+    {"conftest"},
+    {"test_scenarios"},
 )
 MAY_IMPORT_TENSORFLOW = ("bench/scenarios/", "bench/execution/worker.py", "bench/execution/runner.py")
 
