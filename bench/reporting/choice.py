@@ -1,6 +1,5 @@
 """The ranking of machines for somebody's own training, for the terminal, as Markdown and as JSON."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -53,13 +52,13 @@ def choice_sentences(
             "and dtype policy. `tpuens-bench run time-to-accuracy` measures it."
         )
     for choice in below:
-        accuracy = f"{format_percent(choice.accuracy.value)}" if choice.accuracy else ""
+        accuracy = format_percent(choice.accuracy.value) if choice.accuracy else ""
         sentences.append(
             f"Below {format_percent(plan.target_accuracy)} and left out: {workload_name(choice.workload)} in "
             f"{choice.configuration.dtype_policy} on {choice.machine} ({choice.device}), {accuracy}."
         )
-    counts = Counter(f"{refusal.path}: {refusal.reason}" for refusal in refusals)
-    return [plain(sentence) for sentence in (*sentences, *(f"Not counted: {text}" for text in counts))]
+    sentences += [f"Not counted: {refusal.path}: {refusal.reason}" for refusal in refusals]
+    return [plain(sentence) for sentence in sentences]
 
 
 def choice_facts(choice: Choice) -> dict[str, Any]:

@@ -65,6 +65,12 @@ def test_as_many_machines_are_rented_as_the_devices_need(on_gpus):
     assert tariff.origin.startswith("8 × AWS p5.4xlarge")
 
 
+def test_the_machine_that_the_user_prices_is_the_one_that_is_rented(on_gpus):
+    tariff = tariff_of(on_gpus(), **{"p5.4xlarge": 6.0})  # though another one is cheaper
+    assert tariff.dollars_per_hour == 6.0
+    assert tariff.origin.endswith("6 USD/h, given by the user")
+
+
 def test_a_given_price_of_a_device_is_of_each_board(on_gpus):
     assert tariff_of(on_gpus(4), H200=9.0, **{"NVIDIA H100 SXM": 1.5}).dollars_per_hour == 6.0
 
