@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from .execution.launcher import default_limits, launch_run
+from .execution.launcher import launch_run
+from .execution.limits import default_limits
 from .records.record import RunRecord
 from .records.store import write_record
 from .suites import find_scenarios, plan_requests

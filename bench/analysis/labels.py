@@ -50,6 +50,15 @@ def workload_name(workload: WorkloadKey) -> str:
     return f"{name}@{height}" if height == width else f"{name}@{height}×{width}"
 
 
+def describe_run(record: RunRecord) -> str:
+    """Returns scenario, workload, strategy, batch size and settings of a run in words."""
+    workload, configuration = record.workload, record.configuration
+    batch = configuration.global_batch_size
+    words = [workload.scenario, workload_name(workload), configuration.strategy]
+    words += [f"batch {batch}" if batch is not None else "", details(workload, configuration)]
+    return ", ".join(word for word in words if word)
+
+
 def details(workload: WorkloadKey, configuration: Configuration) -> str:
     """Returns what else tells one row from another: data, options, arithmetic, threads, input, faults."""
     grey = workload.image_shape is not None and workload.image_shape[2] == 1

@@ -71,7 +71,7 @@ def run(
 ) -> None:
     """Measure this machine and write a report."""
     from ..execution import suite_run
-    from ..execution.launcher import default_limits
+    from ..execution.limits import default_limits
 
     given = {
         "backbone": backbone,

@@ -1,4 +1,10 @@
-"""What a worker tells its launcher: one JSON object a line, on the worker's standard output."""
+"""What a worker and its launcher tell each other: one JSON object a line.
+
+The worker speaks on its standard output. Where it takes turns with another worker, the launcher
+orders each turn on its standard input, after the request.
+"""
+
+from typing import Literal
 
 import msgspec
 
@@ -56,15 +62,69 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     skipped: bool
 
 
-Message = Progress | Described | Finished | Refused
+class Outline(msgspec.Struct, frozen=True, kw_only=True):
+    """A probe as its worker describes it; see `bench.measuring.timing.Probe`."""
+
+    name: str
+    sample: Literal["block", "step"]
+    min_steps: int
+    max_block_steps: int
 
 
-def encode_message(message: Message) -> bytes:
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The workload is prepared, and these are the probes to take turns with."""
+
+    probes: tuple[Outline, ...]
+
+
+class Warmed(msgspec.Struct, frozen=True, tag="warmed"):
+    """The seconds of each step of the warm-up that was ordered."""
+
+    step_seconds: tuple[float, ...]
+
+
+class Taken(msgspec.Struct, frozen=True, tag="taken"):
+    """The turn that was ordered is over; it took so many seconds."""
+
+    seconds: float
+
+
+Message = Progress | Described | Finished | Refused | Ready | Warmed | Taken
+
+
+class WarmUp(msgspec.Struct, frozen=True, tag="warm-up"):
+    """Take so many single steps of a probe, each with a fence; answered by `Warmed`."""
+
+    probe: int
+    steps: int
+
+
+class TakeTurn(msgspec.Struct, frozen=True, tag="take-turn"):
+    """Take one block of so many steps, or so many single steps of a step probe; answered by `Taken`."""
+
+    probe: int
+    steps: int
+
+
+class Finish(msgspec.Struct, frozen=True, tag="finish"):
+    """All turns are taken; answered by `Finished`."""
+
+
+Order = WarmUp | TakeTurn | Finish
+
+
+def encode_message(message: Message | Order) -> bytes:
     """Returns the message as one line."""
     return msgspec.json.encode(message) + b"\n"
 
 
 def decode_message(line: bytes) -> Message:
-    """Returns the message that a line holds."""
+    """Returns the message of a worker that a line holds."""
     message: Message = msgspec.json.decode(line, type=Message)
     return message
+
+
+def decode_order(line: bytes) -> Order:
+    """Returns the order of a launcher that a line holds."""
+    order: Order = msgspec.json.decode(line, type=Order)
+    return order

@@ -2,8 +2,10 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -11,15 +13,23 @@ from tpuens.hardware.strategies import open_strategy
 
 from ..analysis.labels import reading_text
 from ..measuring.energy import EnergyReading, find_meters
-from ..measuring.environment import collect_environment, environment_cautions, take_reading
+from ..measuring.environment import (
+    Reading,
+    collect_environment,
+    environment_cautions,
+    join_readings,
+    take_reading,
+)
 from ..measuring.timing import Probe, measure_fence, measure_null_step, measure_probe
 from ..records.record import Energy, Environment, Memory, Series
 from ..scenarios.planting import prepare_workload
 from ..scenarios.profiling import trace_probes
 from ..scenarios.references import measure_references
-from ..scenarios.workload import Evaluation, Phases
+from ..scenarios.table import SCENARIOS
+from ..scenarios.workload import Evaluation, Phases, Workload
 from ..suites import Request
-from .messages import Described, Finished, Message, Progress
+from .messages import Described, Finished, Message, Order, Progress
+from .turn_taker import take_turns
 
 TELL_SECONDS = 0.5
 
@@ -30,6 +40,7 @@ def run_request(
     phases: dict[str, float],
     send: Callable[[Message], None],
     read_memory: Callable[[], Memory],
+    receive: Callable[[], Order] | None = None,
 ) -> Finished:
     """Returns what was measured.
 
@@ -38,6 +49,7 @@ def run_request(
         phases: Seconds of the phases that are over; the others are added.
         send: Called with progress, and with the run's description as soon as it is known.
         read_memory: Returns what this process has held up to then.
+        receive: Waits for the launcher's next order and returns it; None: no turns are taken.
 
     Raises:
         DeviceError: This machine cannot offer the strategy.
@@ -60,7 +72,56 @@ def run_request(
     send(Described(environment=describe(None)))
     workload = prepare_workload(request, strategy, timed)
     send(Described(workload=workload.key, configuration=workload.configuration))
-    fence_seconds = measure_fence(workload.fence) if workload.fence else ()
+    if receive is None:
+        measured = _measure_alone(workload, request, strategy, timed, send, read_memory, before)
+    else:
+        probes = [one for one in workload.probes if one.name in SCENARIOS[request.scenario.name].compares]
+        measured = _measure_in_turns(probes, timed, send, read_memory, receive)
+    environment = describe(workload.dataset_fingerprint)
+    finished = Finished(
+        environment=environment,
+        workload=workload.key,
+        configuration=workload.configuration,
+        phases=timed.seconds,
+        # Once whoever else may be at work has gone to sleep.
+        fence_seconds=measure_fence(workload.fence) if workload.fence else (),
+        null_step_seconds=measure_null_step() if measured.series else (),
+        series=measured.series,
+        metrics=tuple(measured.evaluation.metrics),
+        outcomes=tuple(measured.evaluation.outcomes),
+        memory=measured.memory,
+        references=measured.references,
+        energy=measured.energy,
+        warnings=environment_cautions(environment, before=measured.before, after=measured.after),
+    )
+    if request.profile is not None:
+        with timed("profile"):
+            trace_probes(workload.probes, Path(request.profile))
+    return finished
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """What came of the probes, and readings of the machine that frame it."""
+
+    series: tuple[Series, ...]
+    memory: Memory
+    before: Reading
+    after: Reading
+    evaluation: Evaluation = field(default_factory=lambda: Evaluation(metrics=[]))
+    references: tuple[Series, ...] = ()
+    energy: tuple[Energy, ...] = ()
+
+
+def _measure_alone(
+    workload: Workload,
+    request: Request,
+    strategy: Any,
+    timed: Phases,
+    send: Callable[[Message], None],
+    read_memory: Callable[[], Memory],
+    before: Reading,
+) -> _Measured:
     meters = find_meters(_visible_gpus())
     series: list[Series] = []
     energy: list[Energy] = []
@@ -78,26 +139,30 @@ def run_request(
     memory = read_memory()  # before the references, whose arrays are not the scenario's
     with timed("references"):
         references = measure_references(strategy)
-    environment = describe(workload.dataset_fingerprint)
-    finished = Finished(
-        environment=environment,
-        workload=workload.key,
-        configuration=workload.configuration,
-        phases=timed.seconds,
-        fence_seconds=fence_seconds,
-        null_step_seconds=measure_null_step() if series else (),
+    return _Measured(
         series=tuple(series),
-        metrics=tuple(found.metrics),
-        outcomes=tuple(found.outcomes),
+        evaluation=found,
         memory=memory,
+        before=before,
+        after=take_reading(),
         references=references,
         energy=tuple(energy),
-        warnings=environment_cautions(environment, before=before, after=take_reading()),
     )
-    if request.profile is not None:
-        with timed("profile"):
-            trace_probes(workload.probes, Path(request.profile))
-    return finished
+
+
+def _measure_in_turns(
+    probes: Sequence[Probe],
+    timed: Phases,
+    send: Callable[[Message], None],
+    read_memory: Callable[[], Memory],
+    receive: Callable[[], Order],
+) -> _Measured:
+    """Returns the turns alone: the other arm is the reference, and its joules could not be told from ours."""
+    series, turns = take_turns(probes, receive=receive, send=send)
+    timed.seconds["warmup"] = sum(sum(one.warmup_seconds) for one in series)
+    timed.seconds["steady"] = sum(sum(one.seconds) for one in series)
+    before, after = join_readings(turns)
+    return _Measured(series=series, memory=read_memory(), before=before, after=after)
 
 
 def _visible_gpus() -> list[int]:

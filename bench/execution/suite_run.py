@@ -15,7 +15,8 @@ from ..records.atomic import write_file
 from ..records.record import RunRecord
 from ..records.store import read_folder, write_record
 from ..suites import Request
-from .launcher import Limits, launch_run
+from .launcher import launch_run
+from .limits import Limits
 from .messages import Progress
 
 PLAN_FILE = "plan.json"

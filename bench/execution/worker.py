@@ -1,11 +1,13 @@
 """The child: one run in a fresh process, told what to do on standard input.
 
-The first line of standard input is the request. Its end means that the launcher is gone, and then the
-worker goes too, so that nothing is left running. Standard output carries messages only; whatever
-TensorFlow and others print goes to standard error, which the launcher keeps as the run's log.
+The first line of standard input is the request; orders follow where it takes turns with another worker. Its
+end means that the launcher is gone, and then the worker goes too, so that nothing is left running. Standard
+output carries messages only; whatever TensorFlow and others print goes to standard error, which the launcher
+keeps as the run's log.
 """
 
 import os
+import queue
 import sys
 import threading
 import time
@@ -18,9 +20,11 @@ from tpuens.errors import DeviceError, TpuensError
 
 from ..measuring.memory import MemoryTimeline, collect_memory
 from ..suites import Request
-from .messages import Message, Refused, encode_message
+from .messages import Message, Order, Refused, decode_order, encode_message
 
 SPAWNED_AT = "TPUENS_BENCH_SPAWNED_AT"  # seconds since the epoch, set by the launcher
+OUT_OF_MEMORY = "The device ran out of memory"  # begins the reason of such a refusal
+TAKES_TURNS = "--takes-turns"  # an argument: wait for orders once all is prepared
 
 
 def main() -> None:
@@ -34,7 +38,12 @@ def main() -> None:
         messages.flush()
 
     request = msgspec.json.decode(sys.stdin.buffer.readline(), type=Request)
-    threading.Thread(target=_leave_with_the_launcher, daemon=True).start()
+    orders: queue.Queue[bytes] = queue.Queue()
+    threading.Thread(target=_listen, args=[orders], daemon=True).start()
+
+    def receive() -> Order:
+        return decode_order(orders.get())  # it sleeps, so that whose turn it is has the machine
+
     try:
         start = time.perf_counter()
         from .runner import run_request  # imports TensorFlow
@@ -46,6 +55,7 @@ def main() -> None:
                 phases=phases,
                 send=send,
                 read_memory=lambda: timeline.add_to(collect_memory()),
+                receive=receive if TAKES_TURNS in sys.argv else None,
             )
         )
     except DeviceError as error:
@@ -63,7 +73,7 @@ def main() -> None:
 
 def _explain(error: BaseException) -> str:
     if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's: named, so that it is not imported
-        return "The device ran out of memory: take a smaller batch, image or network. " + str(error)[:500]
+        return f"{OUT_OF_MEMORY}: take a smaller batch, image or network. {str(error)[:500]}"
     return f"{type(error).__name__}: {error}"
 
 
@@ -74,8 +84,10 @@ def _take_over_stdout() -> BinaryIO:
     return messages
 
 
-def _leave_with_the_launcher() -> None:
-    sys.stdin.buffer.read()
+def _listen(orders: "queue.Queue[bytes]") -> None:
+    """Passes orders on, and leaves with the launcher."""
+    for line in sys.stdin.buffer:
+        orders.put(line)
     os._exit(1)
 
 

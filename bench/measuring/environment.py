@@ -9,8 +9,8 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -66,6 +66,20 @@ def take_reading() -> Reading:
         load=None if sys.platform == "win32" else psutil.getloadavg()[0],
         frequency_hz=_read_frequency(),
     )
+
+
+def join_readings(spans: Sequence[tuple[Reading, Reading]]) -> tuple[Reading, Reading]:
+    """Returns two readings that frame all spans, as if nothing had happened in between them.
+
+    For arms that take turns: what the other one does in its turns does not count as a disturbance.
+    """
+    first, last = spans[0][0], spans[-1][1]
+    sums = {
+        name: getattr(first, name)
+        + sum(getattr(after, name) - getattr(before, name) for before, after in spans)
+        for name in ("seconds", "busy_seconds", "own_seconds", "swapped_bytes")
+    }
+    return first, replace(last, **sums)
 
 
 def collect_environment(
@@ -135,8 +149,8 @@ def environment_cautions(
     Args:
         environment: The run's.
         before: Taken right before the run; with `after`, what other processes did in between is measured,
-            and the load average, which still remembers our own last run, is not asked. Leave both out for
-            arms that take turns: each would count as the other's disturbance.
+            and the load average, which still remembers our own last run, is not asked. Of arms that take
+            turns: what `join_readings` gives, or each would count as the other's disturbance.
         after: Taken right after it.
         clock_resolution: Seconds; None asks the clock that times steps.
     """

@@ -15,11 +15,14 @@ class ScenarioRow(Row):
         runs_on: "every" strategy, each "single" device (no mirrors), or the "host" once.
         options: What only this scenario has, with the values it takes when not told otherwise.
         ignores: Settings of `Scenario` that mean nothing here; the command line leaves them as they are.
+        compares: Names of the probes with which two arms of a comparison take turns; without any it cannot
+            be compared so.
     """
 
     runs_on: Literal["every", "single", "host"] = "every"
     options: Mapping[str, str | int | float] = field(default_factory=dict)
     ignores: tuple[str, ...] = ()
+    compares: tuple[str, ...] = ()
 
     def choose_strategies(self, names: Sequence[str]) -> list[str]:
         """Returns those of the strategies under which the scenario says something of its own."""
@@ -41,18 +44,21 @@ SCENARIOS = Table(
             summary="read, decode, resize and batch large JPEG photographs, with nothing to feed",
             runs_on="host",
             ignores=("backbone", "dtype_policy", "jit", "loop"),
+            compares=("input",),
         ),
         ScenarioRow(
             name="train-step",
             factory="bench.scenarios.train_step:prepare",
             summary="the training step alone, on a synthetic batch that lies on the device",
             ignores=_INPUT,
+            compares=("compute",),
         ),
         ScenarioRow(
             name="train-epoch",
             factory="bench.scenarios.train_epoch:prepare",
             summary="pipeline and training step together, and each alone, with the wait for input measured",
             options={"examples": 0},  # the first so many only; 0: all of them
+            compares=("both",),
         ),
         ScenarioRow(
             name="time-to-accuracy",
@@ -72,6 +78,7 @@ SCENARIOS = Table(
                 *("backbone", "image_size", "batch_size", "dtype_policy", "dataset", "data_dir"),
                 *("colour", "loop", *_INPUT),
             ),
+            compares=("matmul",),
         ),
         ScenarioRow(
             name="inference",
@@ -79,6 +86,7 @@ SCENARIOS = Table(
             summary="latency of one image, and throughput of large batches",
             runs_on="single",
             ignores=("loop", *_INPUT),
+            compares=("latency", "throughput"),
         ),
         ScenarioRow(
             name="ensemble-accuracy",
@@ -105,6 +113,7 @@ SCENARIOS = Table(
             runs_on="single",
             options={"members": 3},
             ignores=("loop", *_INPUT),
+            compares=("latency", "throughput"),
         ),
     ),
 )

@@ -8,8 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.execution import launcher
-from bench.execution.launcher import Limits, default_limits, launch_run
+from bench.execution import live_worker
+from bench.execution.launcher import launch_run
+from bench.execution.limits import Limits, default_limits
 from bench.execution.messages import Progress
 from bench.records.record import RunRecord
 from bench.suites import Request, Scenario
@@ -24,8 +25,8 @@ REQUEST = Request(
 
 @pytest.fixture(autouse=True)
 def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(launcher, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(live_worker, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(live_worker, "POLL_SECONDS", 0.05)
 
 
 def launch(

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from bench.execution import suite_run
-from bench.execution.launcher import Limits, launch_run
+from bench.execution.launcher import launch_run
+from bench.execution.limits import Limits
 from bench.records.record import RunRecord
 from bench.records.store import write_record
 from bench.suites import QUICK, Request, Scenario, find_scenarios, plan_requests

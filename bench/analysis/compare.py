@@ -1,0 +1,226 @@
+"""Two arms of runs as ratios with their intervals, and what may be claimed. Derived on every reading."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from ..records.floors import Floor, floor_state
+from ..records.record import RunRecord, Series
+from .labels import reading_text
+from .matching import Match, match_records
+from .ratios import (
+    MIN_PAIRS,
+    Clock,
+    Interval,
+    Judgement,
+    judge,
+    narrow_enough,
+    pair_log_ratio,
+    pairs_needed,
+    ratio_interval,
+)
+from .statistics import CONFIDENCE
+
+# What runs that did not take turns are held against, the first that all of them have.
+_REFERENCES = ("small-cnn", "matmul", "stream")
+# How far equal things lie apart on different days, where nothing better is known: on a noisy 2-core machine
+# the medians of separate runs of one step spread by 12 % [METHOD of this project, rule 7].
+APART_FLOOR = 0.12
+# What "how many pairs does it take" is told for: a slowdown, and how often it is to be found.
+EFFECTS = ((0.10, 0.95), (0.05, 0.80))
+
+SeriesKey = tuple[str, str, tuple[tuple[str, object], ...]]
+FloorOf = Callable[[RunRecord, str], Floor | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One series that both arms timed, as a ratio.
+
+    Attributes:
+        match: The runs that it comes from.
+        name: Of the series, with its parameters.
+        wall: The ratio of speeds by wall time, above 1 where B is faster; None of a single pair.
+        cpu: By process CPU time; None where strategies are not the CPU's.
+        ratio: By wall time, of all pairs.
+        judgement: What may be claimed.
+        floor: The noise floor that it was held to.
+        floor_state: "fresh", "missing", "stale: …", or whence it was assumed.
+        needed: How many pairs of such runs find a slowdown, by (slowdown, how often); None: none do.
+        reference: The reference workload through which runs were compared that did not take turns.
+    """
+
+    match: Match
+    name: str
+    wall: Interval | None
+    cpu: Interval | None
+    ratio: float
+    judgement: Judgement
+    floor: Floor | None
+    floor_state: str
+    needed: dict[tuple[float, float], int | None]
+    reference: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What came of comparing two arms.
+
+    Attributes:
+        readings: Of everything that both timed.
+        left_out: What could not be compared, and why.
+        cautions: What the records say against their own numbers, with how many of the runs say it.
+    """
+
+    readings: tuple[Reading, ...]
+    left_out: tuple[str, ...]
+    cautions: tuple[str, ...]
+
+    @property
+    def narrow(self) -> bool:
+        """Returns whether a running comparison may stop: the width of its intervals alone decides."""
+        return all(narrow_enough(reading.wall) for reading in self.readings)
+
+
+def compare_records(
+    a: Sequence[RunRecord],
+    b: Sequence[RunRecord],
+    *,
+    find_floor: FloorOf = lambda record, scenario_class: None,
+    now: datetime | None = None,
+) -> Comparison:
+    """Returns every ratio of B to A that the records allow.
+
+    The error of 5 % is shared out among the readings, so that arms that are alike are told apart in at most
+    5 % of comparisons.
+
+    Args:
+        a: The records of one arm, oldest first.
+        b: Of the other one.
+        find_floor: Returns the noise floor of a record's machine for a class of scenarios.
+        now: To tell how old a floor is.
+
+    Raises:
+        ConfigurationError: Nothing can be compared.
+    """
+    matches, left_out = match_records(a, b)
+    found = [(match, key) for match in matches for key in _common_series(match)]
+    error = (1 - CONFIDENCE) / max(1, len(found))
+    moment = now or datetime.now(timezone.utc)
+    return Comparison(
+        readings=tuple(_read(match, key, find_floor, moment, error) for match, key in found),
+        left_out=tuple(left_out),
+        cautions=_count_cautions([run for match in matches for run in (*match.a, *match.b)]),
+    )
+
+
+def floor_class(record: RunRecord, manner: str = "turns") -> str:
+    """Returns the class of scenarios that shares a noise floor: scenario, kind of device, manner."""
+    device = record.configuration.strategy.partition("-")[0].partition(":")[0]
+    return f"{record.workload.scenario} on {device}" + (", whole runs" if manner == "whole-runs" else "")
+
+
+def log_ratios(
+    match: Match, key: SeriesKey, clock: Clock = "wall", through: SeriesKey | None = None
+) -> list[float]:
+    """Returns the logarithm of each pair's ratio of speeds; above 0, B is faster.
+
+    Args:
+        match: The runs.
+        key: Of the series.
+        clock: Which clock's.
+        through: The reference workload whose own ratio is taken out of each.
+    """
+    return [
+        pair_log_ratio(_by_key(a.series)[key], _by_key(b.series)[key], clock)
+        - (pair_log_ratio(_by_key(a.references)[through], _by_key(b.references)[through]) if through else 0.0)
+        for a, b in zip(match.a, match.b, strict=True)
+    ]
+
+
+def series_key(series: Series) -> SeriesKey:
+    """Returns what series of two runs share that time the same; the batch size may be what was varied."""
+    parameters = {name: value for name, value in series.parameters.items() if name != "batch_size"}
+    return series.name, series.fence, tuple(sorted(parameters.items()))
+
+
+def _read(match: Match, key: SeriesKey, find_floor: FloorOf, now: datetime, error: float) -> Reading:
+    # Between machines the reference is slower or faster for the very reason that is asked for.
+    reference = _common_reference(match) if match.manner == "apart" and not match.division else None
+    walls = log_ratios(match, key, through=reference)
+    cpus = log_ratios(match, key, "cpu") if _has_cpu_time(match, key) else []
+    floor, state = _choose_floor(match, find_floor, now)
+    wall, cpu = ratio_interval(walls), ratio_interval(cpus)
+    eyes = 2 if cpu else 1
+    needed = {}
+    if wall and len(walls) >= MIN_PAIRS:
+        share = floor.wall if floor else 0.0
+        sd = statistics.stdev(walls)
+        needed = {one: pairs_needed(sd, *one, floor=share, error=error / eyes) for one in EFFECTS}
+    return Reading(
+        match=match,
+        name=reading_text(_by_key(match.a[0].series)[key]),
+        wall=wall,
+        cpu=cpu,
+        ratio=math.exp(statistics.fmean(walls)),
+        judgement=judge(wall, cpu, floor=floor, error=error),
+        floor=floor,
+        floor_state=state,
+        needed=needed,
+        reference=reference[0] if reference else None,
+    )
+
+
+def _choose_floor(match: Match, find_floor: FloorOf, now: datetime) -> tuple[Floor | None, str]:
+    """Returns the floor that the runs are held to, and its state."""
+    record = match.b[0]
+    if match.manner == "apart":
+        wide = Floor(
+            scenario_class=floor_class(record, "apart"),
+            wall=APART_FLOOR,
+            cpu=None,
+            pairs=0,
+            created=record.created,
+            fingerprint="",
+        )
+        return wide, "assumed for runs that did not take turns"
+    floor = find_floor(record, floor_class(record, match.manner))
+    return floor, floor_state(floor, record.environment, now) if record.environment else "missing"
+
+
+def _common_series(match: Match) -> list[SeriesKey]:
+    keys = [set(_by_key(one.series)) for one in (*match.a, *match.b)]
+    return [key for key in _by_key(match.a[0].series) if all(key in of_run for of_run in keys)]
+
+
+def _common_reference(match: Match) -> SeriesKey | None:
+    keys = set.intersection(*(set(_by_key(one.references)) for one in (*match.a, *match.b)))
+    return min(
+        (key for key in keys if key[0] in _REFERENCES),
+        key=lambda key: _REFERENCES.index(key[0]),
+        default=None,
+    )
+
+
+def _has_cpu_time(match: Match, key: SeriesKey) -> bool:
+    """Returns whether the process CPU time says something: only of a CPU's work, side by side."""
+    return match.manner != "apart" and all(
+        one.configuration.strategy.startswith("cpu") and sum(_by_key(one.series)[key].cpu_seconds or ()) > 0
+        for one in (*match.a, *match.b)
+    )
+
+
+def _by_key(series: Sequence[Series]) -> dict[SeriesKey, Series]:
+    return {series_key(one): one for one in series}
+
+
+def _count_cautions(records: Sequence[RunRecord]) -> tuple[str, ...]:
+    messages: dict[str, list[str]] = {}
+    for record in records:
+        for caution in {one.code: one for one in record.warnings}.values():
+            messages.setdefault(caution.code, []).append(caution.message)
+    return tuple(
+        f"{code} in {len(told)} of {len(records)} runs, such as: {told[0]}" for code, told in messages.items()
+    )

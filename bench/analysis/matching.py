@@ -1,0 +1,213 @@
+"""Which runs of two sets may be compared, and what else differs between them [METHOD of this project, 11]."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from tpuens.errors import ConfigurationError
+
+from ..records.record import Environment, RunRecord
+from .labels import describe_run, identity, setup_facts
+
+# "apart": neither in turns nor interleaved: another day, another machine, a stored baseline.
+Manner = Literal["turns", "whole-runs", "apart"]
+Division = Literal["fixed", "tuned"]
+
+# They belong to the device that is compared; the batch size of a replica follows from the global one.
+_OF_THE_DEVICE = {
+    "strategy",
+    "num_replicas",
+    "per_replica_batch_size",
+    "float32_arithmetic",
+    "keeps_freed_memory",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """Runs of one thing in arm A, and those in arm B.
+
+    Attributes:
+        a, b: As many of each; those at the same place took turns, or stand beside each other by age.
+        manner: How they were run.
+        division: Between machines: "fixed" is one configuration on both, "tuned" is each its best.
+        differences: The fields of workload and configuration that differ, as "field: A's → B's".
+        environment: Likewise of machine, versions, variables and commit.
+    """
+
+    a: tuple[RunRecord, ...]
+    b: tuple[RunRecord, ...]
+    manner: Manner
+    division: Division | None = None
+    differences: tuple[str, ...] = ()
+    environment: tuple[str, ...] = field(default=())
+
+
+def match_records(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[list[Match], list[str]]:
+    """Returns what can be compared, and of the rest why it cannot.
+
+    The arms of a live comparison belong together, whatever was varied. Other runs need equal workloads. Their
+    configurations are equal, or differ where each side ran the workload under a single one left; between
+    machines, configurations that are equal but for the device go first ("fixed"), else the best of each side
+    is taken ("tuned").
+
+    Raises:
+        ConfigurationError: Nothing can be compared; the message names the fields that differ.
+    """
+    left_out = [_reason(arm, one) for arm, records in (("A", a), ("B", b)) for one in records if not _ok(one)]
+    ours, theirs = list(filter(_ok, a)), list(filter(_ok, b))
+    comparisons = {one.turns.comparison if one.turns else None for one in (*ours, *theirs)}
+    if len(comparisons) == 1 and None not in comparisons:
+        return _match_turns(ours, theirs), left_out
+    matches: list[Match] = []
+    workloads = [_by(records, lambda one: identity(one.workload)) for records in (ours, theirs)]
+    for key, records in workloads[0].items():
+        if key in workloads[1]:
+            found, rest = _match_configurations(records, workloads[1][key])
+            matches += found
+            left_out += rest
+        else:
+            left_out.append(f"A alone ran {describe_run(records[0])}")
+    for key, records in workloads[1].items():
+        if key not in workloads[0]:
+            left_out.append(f"B alone ran {describe_run(records[0])}")
+    if not matches:
+        raise ConfigurationError(_explain_nothing(ours, theirs, left_out))
+    return matches, left_out
+
+
+def list_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns what differs, as "name: A's → B's"."""
+    return tuple(
+        f"{name}: {a.get(name, 'not set')} → {b.get(name, 'not set')}"
+        for name in {**a, **b}
+        if a.get(name) != b.get(name)
+    )
+
+
+def environment_facts(environment: Environment | None) -> dict[str, Any]:
+    """Returns what a run's environment says of machine and set-up, by name."""
+    if environment is None:
+        return {}
+    return {
+        "machine": f"{environment.machine_label} ({environment.fingerprint})",
+        "processor": environment.cpu_model,
+        "cores": environment.physical_cores,
+        "memory": f"{environment.memory_bytes / 2**30:.0f} GiB",
+        "accelerators": ", ".join(one.model for one in environment.accelerators) or "none",
+        "operating system": environment.operating_system,
+        "container": environment.container or "none",
+        **dict(setup_facts(environment)),
+    }
+
+
+def _ok(record: RunRecord) -> bool:
+    return record.status == "ok"
+
+
+def _reason(arm: str, record: RunRecord) -> str:
+    return f"a run of {arm} {'failed' if record.status == 'failed' else 'was skipped'}: {record.reason}"
+
+
+def _match_turns(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> list[Match]:
+    partners = {one.turns.pair: one for one in b if one.turns}
+    pairs = [(one, partners[one.turns.pair]) for one in a if one.turns and one.turns.pair in partners]
+    if not pairs:
+        raise ConfigurationError(
+            "A comparison holds pairs of runs, and none is complete. Go on with it by --resume, or start "
+            f"another. Received: {len(a)} runs of A and {len(b)} of B"
+        )
+    first = pairs[0][0].turns
+    return [_match([x for x, _ in pairs], [y for _, y in pairs], first.manner if first else "apart")]
+
+
+def _match_configurations(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[list[Match], list[str]]:
+    """Returns the matches of runs of one workload, and why the rest of them has none."""
+    machines = {one.environment.fingerprint if one.environment else "" for one in (*a, *b)}
+    across = len(machines) > 1
+    key = _fixed_key if across else lambda one: identity(one.configuration)
+    ours, theirs = _by(a, key), _by(b, key)
+    matches = [
+        _match(ours[one], theirs[one], "apart", division="fixed" if across else None)
+        for one in ours
+        if one in theirs
+    ]
+    rest = [
+        [side[one] for one in side if one not in other] for side, other in ((ours, theirs), (theirs, ours))
+    ]
+    if across and not matches:
+        return [_match(_best(rest[0]), _best(rest[1]), "apart", division="tuned")], []
+    if len(rest[0]) == len(rest[1]) == 1:
+        return [*matches, _match(rest[0][0], rest[1][0], "apart")], []
+    return matches, [
+        f"{arm} alone ran {describe_run(runs[0])}"
+        for arm, groups in zip("AB", rest, strict=True)
+        for runs in groups
+    ]
+
+
+def _match(
+    a: Sequence[RunRecord], b: Sequence[RunRecord], manner: Manner, division: Division | None = None
+) -> Match:
+    count = min(len(a), len(b))
+    return Match(
+        a=tuple(a[:count]),
+        b=tuple(b[:count]),
+        manner=manner,
+        division=division,
+        differences=list_differences(_fields(a[0]), _fields(b[0])),
+        environment=list_differences(
+            environment_facts(a[0].environment), environment_facts(b[0].environment)
+        ),
+    )
+
+
+def _fields(record: RunRecord) -> dict[str, Any]:
+    return msgspec.structs.asdict(record.workload) | msgspec.structs.asdict(record.configuration)
+
+
+def _fixed_key(record: RunRecord) -> bytes:
+    fields = msgspec.structs.asdict(record.configuration)
+    return msgspec.json.encode({name: value for name, value in fields.items() if name not in _OF_THE_DEVICE})
+
+
+def _by(records: Iterable[RunRecord], key: Any) -> dict[bytes, list[RunRecord]]:
+    groups: dict[bytes, list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return groups
+
+
+def _best(groups: Sequence[Sequence[RunRecord]]) -> Sequence[RunRecord]:
+    """Returns the runs of the configuration that made the most examples a second in its first series."""
+
+    def rate(records: Sequence[RunRecord]) -> float:
+        series = [one.series[0] for one in records if one.series]
+        done = sum(sum(one.examples) or sum(one.steps) for one in series)
+        return done / (sum(sum(one.seconds) for one in series) or 1.0)
+
+    return max(groups, key=rate)
+
+
+def _explain_nothing(a: Sequence[RunRecord], b: Sequence[RunRecord], left_out: Sequence[str]) -> str:
+    """Returns why, by the fields in which the two nearest workloads differ."""
+    if not a or not b:
+        return (
+            f"Both arms need runs that went well. Measure again what failed. "
+            f"Received: {len(a)} in A and {len(b)} in B; {'; '.join(left_out[:5])}"
+        )
+    sides = [list(_by(records, lambda one: identity(one.workload)).values()) for records in (a, b)]
+    differences = min(
+        (
+            list_differences(*(msgspec.structs.asdict(runs[0].workload) for runs in (x, y)))
+            for x in sides[0]
+            for y in sides[1]
+        ),
+        key=len,
+    )
+    return (
+        "Only equal workloads are compared: measure both arms with the same settings, or vary the one that "
+        f"is in question in a comparison of its own (--vary). Received: {'; '.join(differences)}"
+    )

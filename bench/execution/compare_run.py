@@ -1,0 +1,227 @@
+"""A live comparison: pairs of fresh processes until the interval is narrow or the budget is spent."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from tpuens.errors import ConfigurationError, DeviceError, InterruptedRunError, RunError, TpuensError
+from tpuens.training.interrupts import catch_stop_signals
+
+from ..analysis.compare import compare_records
+from ..analysis.ratios import MIN_PAIRS
+from ..records.record import RunRecord, Turns
+from ..records.store import write_record
+from ..suites import Request, Timing
+from .comparison_plan import (
+    TURN_SECONDS,
+    TURNS,
+    ComparisonPlan,
+    Manner,
+    Roots,
+    check_budget,
+    check_comparable,
+    choose_manner,
+    estimate_pair_seconds,
+    list_pairs,
+    next_number,
+    open_plan,
+    split_arms,
+)
+from .launcher import launch_run
+from .limits import Limits, default_limits
+from .messages import Progress
+from .turns import ARMS, PARTNER_ENDED, Arm, Side, TurnLength, run_pair
+
+Commands = tuple[list[str] | None, list[str] | None]
+
+OVERRUN = 1.25  # of the budget, so that a pair that took longer than was thought does not end it all
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonObserver:
+    """Who is told how a comparison goes: the number of the pair (from 1) and what an arm of it is at; all
+    records so far, once a pair is complete; and what is done otherwise than was asked."""
+
+    on_progress: Callable[[int, Arm, Progress], None] = lambda pair, arm, progress: None
+    on_pair: Callable[[Sequence[RunRecord]], None] = lambda records: None
+    on_note: Callable[[str], None] = lambda note: None
+
+
+def run_comparison(
+    a: Request,
+    b: Request,
+    folder: Path,
+    *,
+    budget_seconds: float,
+    roots: Roots = (None, None),
+    limits: Limits | None = None,
+    min_pairs: int = MIN_PAIRS,
+    turns: int = TURNS,
+    observer: ComparisonObserver | None = None,
+    commands: Commands = (None, None),
+    clock: Callable[[], float] = time.monotonic,
+) -> list[RunRecord]:
+    """Runs pairs of the two requests and returns the records of all complete pairs, old ones included.
+
+    Each pair has fresh processes, and which arm starts alternates. It ends as soon as the interval of the
+    ratio is narrow, whatever it says, or when no other pair fits the budget. A folder that was started for
+    the same two requests is gone on with.
+
+    Args:
+        a: What one arm runs; how long to time it is for the comparison to say.
+        b: What the other one runs.
+        folder: Where the records go, each pair as soon as it is over.
+        budget_seconds: How long this call may take.
+        roots: The source trees that the arms run; None for this one.
+        limits: When to stop a worker.
+        min_pairs: So many at least.
+        turns: Of each arm with each probe, in a pair.
+        observer: Who is told how it goes.
+        commands: Other programs in the workers' place, for tests.
+        clock: Seconds, monotonic.
+
+    Raises:
+        ConfigurationError: The scenario has nothing to take turns with, the budget is too short, or the
+            folder was started for something else.
+        DeviceError: This machine cannot run an arm.
+        RunError: An arm has failed; the pairs before it are kept.
+        InterruptedRunError: Ctrl-C; likewise.
+    """
+    check_comparable(a, b)
+    a, b = (_time_in_turns(request, turns) for request in (a, b))
+    estimate = estimate_pair_seconds(a, b, turns)
+    check_budget(estimate, budget_seconds, min_pairs)
+    plan = open_plan(folder, a, b)
+    records = list_pairs(folder)
+    before = records[0].turns if records else None
+    run = _Run(
+        plan=plan,
+        folder=folder,
+        roots=roots,
+        limits=limits,
+        observer=observer or ComparisonObserver(),
+        commands=commands,
+        manner=before.manner if before else choose_manner(a, b, roots),
+    )
+    start, fresh = clock(), 0
+    with catch_stop_signals() as stop:
+        while len(records) < 2 * min_pairs or not compare_records(*split_arms(records)).narrow:
+            spent = clock() - start
+            each = spent / fresh if fresh else estimate
+            if len(records) >= 2 * min_pairs:
+                if spent + each > budget_seconds:
+                    break
+            elif fresh:
+                _check_pace(min_pairs - len(records) // 2, spent, each, budget_seconds, folder)
+            records += run.run_pair(next_number(folder), lambda: stop.requested)
+            fresh += 1
+            run.observer.on_pair(records)
+    return records
+
+
+@dataclass
+class _Run:
+    """The pairs of one call."""
+
+    plan: ComparisonPlan
+    folder: Path
+    roots: Roots
+    limits: Limits | None
+    observer: ComparisonObserver
+    commands: Commands
+    manner: Manner
+    lengths: Sequence[TurnLength] = ()
+
+    def run_pair(self, number: int, should_stop: Callable[[], bool]) -> tuple[RunRecord, RunRecord]:
+        """Returns the records of a pair, which lie in the folder then."""
+        records, ran_out_of_memory = self._take(number, should_stop)
+        complete = all(record.status == "ok" for record in records)
+        if not complete and should_stop():
+            raise InterruptedRunError(
+                f"Stopped; the pairs that were complete are kept. Go on with: "
+                f"tpuens-bench compare --resume --results {self.folder}"
+            )
+        if not complete and ran_out_of_memory and self.manner == "turns":
+            self.observer.on_note("Memory does not hold both arms: whole runs go A B B A instead.")
+            self.manner = "whole-runs"
+            return self.run_pair(number, should_stop)
+        for record in records:
+            write_record(self.folder, record)
+        if not complete:
+            raise _explain(records, self.folder)
+        return records[0], records[1]
+
+    def _take(self, number: int, should_stop: Callable[[], bool]) -> tuple[Sequence[RunRecord], bool]:
+        sides = [self._side(number, arm) for arm in range(2)]
+        if self.manner == "turns":
+            half = self.limits or default_limits()
+            pair = run_pair(
+                sides,
+                limits=replace(half, memory_bytes=half.memory_bytes // 2),
+                lengths=self.lengths,
+                on_progress=lambda arm, progress: self.observer.on_progress(number + 1, arm, progress),
+                should_stop=should_stop,
+            )
+            self.lengths = pair.lengths if pair.complete else self.lengths
+            return pair.records, pair.ran_out_of_memory
+        records: dict[int, RunRecord] = {}
+        for arm in (number % 2, 1 - number % 2):
+            records[arm] = self._run_whole(sides[arm], number, should_stop)
+            if records[arm].status != "ok":
+                return list(records.values()), False
+        return [records[0], records[1]], False
+
+    def _run_whole(self, side: Side, number: int, should_stop: Callable[[], bool]) -> RunRecord:
+        return launch_run(
+            side.request,
+            log=side.log,
+            limits=self.limits or default_limits(),
+            on_progress=lambda progress: self.observer.on_progress(number + 1, side.turns.arm, progress),
+            should_stop=should_stop,
+            root=side.root,
+            turns=side.turns,
+            command=side.command,
+        )
+
+    def _side(self, number: int, arm: int) -> Side:
+        return Side(
+            request=msgspec.structs.replace((self.plan.a, self.plan.b)[arm], repeat=number),
+            turns=Turns(comparison=self.plan.comparison, pair=number, arm=ARMS[arm], manner=self.manner),
+            log=self.folder / "logs" / f"{number:03d}-{ARMS[arm]}.log",
+            root=self.roots[arm],
+            command=self.commands[arm],
+        )
+
+
+def _time_in_turns(request: Request, turns: int) -> Request:
+    timing = Timing(
+        warmup_steps=request.scenario.timing.warmup_steps, blocks=turns, block_seconds=TURN_SECONDS
+    )
+    return msgspec.structs.replace(request, scenario=msgspec.structs.replace(request.scenario, timing=timing))
+
+
+def _check_pace(missing: int, spent: float, each: float, budget_seconds: float, folder: Path) -> None:
+    """Raises ConfigurationError where pairs take so long that the fewest would go far beyond the budget."""
+    if spent + missing * each > OVERRUN * budget_seconds:
+        raise ConfigurationError(
+            f"A pair takes {each:.0f} s here, and {missing} more are needed at least. The complete ones are "
+            f"kept. Go on with: tpuens-bench compare --resume --results {folder} "
+            f"--budget {math.ceil(missing * each * OVERRUN / 60)}m. Received: budget={budget_seconds:.0f} s"
+        )
+
+
+def _explain(records: Sequence[RunRecord], folder: Path) -> TpuensError:
+    """Returns the error for the arm that ended a pair."""
+    skipped = next((one for one in records if one.status == "skipped"), None)
+    if skipped is not None and skipped.turns:
+        return DeviceError(f"Arm {skipped.turns.arm} cannot run here: {skipped.reason}")
+    failed = next(one for one in records if one.status == "failed" and one.reason != PARTNER_ENDED)
+    arm = failed.turns.arm if failed.turns else "?"
+    return RunError(
+        f"Arm {arm} failed: {failed.reason} The pairs before are kept, and its log is in {folder / 'logs'}. "
+        f"Go on with: tpuens-bench compare --resume --results {folder}"
+    )

@@ -1,0 +1,148 @@
+"""What a comparison is for and may cost, and the folder that holds it."""
+
+import math
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tpuens.errors import ConfigurationError
+
+from ..analysis.ratios import MIN_PAIRS
+from ..records.atomic import write_file
+from ..records.record import RunRecord
+from ..records.store import RECORDS_FOLDER, read_folder
+from ..scenarios.table import SCENARIOS
+from ..suites import Request
+from .suite_run import PLAN_FILE
+from .turns import ARMS
+
+Manner = Literal["turns", "whole-runs"]
+Roots = tuple[Path | None, Path | None]
+
+# On a busy 2-core machine a pair of the small train-step took 6 to 9 s to start, side by side. A turn of a
+# quarter of a second is long beside what goes with it (a message and two readings of the machine, a few
+# milliseconds), and short beside what disturbs a machine. With 16 of them the pairs' log-ratios had a
+# standard deviation of 1.5 % by wall time and 0.7 % by CPU time; another pair says more than more turns.
+START_SECONDS = 9.0
+TURNS, TURN_SECONDS = 16, 0.25
+
+
+class ComparisonPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a comparison's folder was started for."""
+
+    comparison: str
+    a: Request
+    b: Request
+
+
+def open_plan(folder: Path, a: Request, b: Request) -> ComparisonPlan:
+    """Returns the plan of a folder, which is started where there is none.
+
+    Raises:
+        ConfigurationError: It was started for something else.
+    """
+    if (folder / PLAN_FILE).exists():
+        plan = load_plan(folder)
+        if (plan.a, plan.b) != (a, b):
+            raise ConfigurationError(
+                "A comparison has a folder of its own: choose another --results. "
+                f"Received: results={str(folder)!r}, which was started for other arms"
+            )
+        return plan
+    plan = ComparisonPlan(comparison=uuid.uuid4().hex[:12], a=a, b=b)
+    content = msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n"
+    write_file(folder / PLAN_FILE, content, overwrite=False)
+    return plan
+
+
+def load_plan(folder: Path) -> ComparisonPlan:
+    """Returns what a comparison's folder was started for.
+
+    Raises:
+        ConfigurationError: It was started for no comparison, or by another version.
+    """
+    try:
+        return msgspec.json.decode((folder / PLAN_FILE).read_bytes(), type=ComparisonPlan)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigurationError(
+            f"Only a folder that `tpuens-bench compare` has started can be gone on with ({error}). "
+            f"Received: results={str(folder)!r}"
+        ) from None
+
+
+def next_number(folder: Path) -> int:
+    """Returns the number of the next pair; that of a pair that failed is not given again."""
+    if not any((folder / RECORDS_FOLDER).glob("*.json")):
+        return 0
+    return max((one.turns.pair for one in read_folder(folder) if one.turns), default=-1) + 1
+
+
+def list_pairs(folder: Path) -> list[RunRecord]:
+    """Returns the records of a comparison's complete pairs, A before B; none where it has no records yet."""
+    if not any((folder / RECORDS_FOLDER).glob("*.json")):
+        return []
+    pairs: dict[int, dict[str, RunRecord]] = {}
+    for record in read_folder(folder):
+        if record.turns and record.status == "ok":
+            pairs.setdefault(record.turns.pair, {})[record.turns.arm] = record
+    return [pairs[number][arm] for number in sorted(pairs) if len(pairs[number]) == 2 for arm in ARMS]
+
+
+def split_arms(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
+    """Returns the records of arm A, and those of arm B."""
+    a, b = ([one for one in records if one.turns and one.turns.arm == arm] for arm in ARMS)
+    return a, b
+
+
+def check_comparable(a: Request, b: Request) -> None:
+    """Checks that both arms can take turns with something.
+
+    Raises:
+        ConfigurationError: They are different scenarios, or one without such a probe.
+    """
+    names = [a.scenario.name, b.scenario.name]
+    able = [row.name for row in SCENARIOS.values() if row.compares]
+    if names[0] != names[1] or names[0] not in able:
+        raise ConfigurationError(
+            f"Both arms time the same scenario, one of: {', '.join(able)}. "
+            f"Received: scenario={' and '.join(dict.fromkeys(names))!r}"
+        )
+
+
+def estimate_pair_seconds(a: Request, b: Request, turns: int = TURNS) -> float:
+    """Returns about how long a pair takes on a 2-core machine, for want of anything measured."""
+    whole = max(a.scenario.seconds, b.scenario.seconds)
+    if choose_manner(a, b, (None, None)) == "whole-runs":
+        return 2 * whole
+    probes = len(SCENARIOS[a.scenario.name].compares)
+    return max(whole, START_SECONDS + 2 * probes * turns * TURN_SECONDS)
+
+
+def check_budget(pair_seconds: float, budget_seconds: float, min_pairs: int = MIN_PAIRS) -> None:
+    """Checks that the fewest pairs fit the budget.
+
+    Raises:
+        ConfigurationError: They do not; the message says what would.
+    """
+    needed = min_pairs * pair_seconds
+    if needed > budget_seconds:
+        raise ConfigurationError(
+            f"A comparison takes {min_pairs} pairs of processes at least, here about {needed:.0f} s. "
+            f"Give --budget {math.ceil(needed / 60)}m, or a smaller network. "
+            f"Received: budget={budget_seconds:.0f} s"
+        )
+
+
+def choose_manner(a: Request, b: Request, roots: Roots) -> Manner:
+    """Returns whether the arms can be alive side by side.
+
+    A TPU takes one process, and a source tree from before this protocol knows nothing of turns.
+    """
+    if any(request.strategy.startswith("tpu") for request in (a, b)):
+        return "whole-runs"
+    if any(root and not (root / "bench" / "execution" / "turns.py").exists() for root in roots):
+        return "whole-runs"
+    return "turns"

@@ -1,0 +1,213 @@
+"""A pair of workers that stay alive side by side and take turns: only one of them works at a time.
+
+Both are prepared, side by side. Then, probe by probe: the warm-up of one and of the other; how many steps a
+turn has, from the slower of the two; turns in the order A B B A; and at last each tells what it measured.
+Whatever disturbs the machine for longer than a turn so falls on both [METHOD of this project, rule 7].
+"""
+
+import contextlib
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..records.record import RunRecord, Turns
+from ..suites import Request, Timing
+from .limits import Limits
+from .live_worker import Answer, LiveWorker
+from .messages import Finish, Order, Outline, Progress, Ready, TakeTurn, Warmed, WarmUp
+
+Arm = Literal["A", "B"]
+ARMS: tuple[Arm, Arm] = ("A", "B")
+PARTNER_ENDED = "It was stopped, since the other arm of its pair had ended."
+# A waiting arm must leave room on a GPU for the other one.
+_SHARED_DEVICE = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnLength:
+    """How a pair takes turns with one probe, the same for both arms.
+
+    Attributes:
+        steps: In each turn.
+        turns: Of each arm.
+    """
+
+    steps: int
+    turns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One arm of a pair.
+
+    Attributes:
+        request: What it runs.
+        turns: Its place in the comparison.
+        log: File for everything that its worker prints.
+        root: The source tree that it runs; None for this one.
+        command: Another program in the worker's place, for tests.
+    """
+
+    request: Request
+    turns: Turns
+    log: Path
+    root: Path | None = None
+    command: list[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """What became of a pair of workers.
+
+    Attributes:
+        records: Of A and of B; where one has failed, the other was stopped and says so.
+        lengths: How turns were taken, probe by probe.
+        ran_out_of_memory: Whether that seems to be why it failed.
+    """
+
+    records: tuple[RunRecord, RunRecord]
+    lengths: tuple[TurnLength, ...]
+    ran_out_of_memory: bool
+
+    @property
+    def complete(self) -> bool:
+        """Returns whether both arms have told what they measured."""
+        return all(record.status == "ok" for record in self.records)
+
+
+class _ArmEndedError(Exception):
+    """One of the two workers has ended before its time."""
+
+
+def run_pair(
+    sides: Sequence[Side],
+    *,
+    limits: Limits,
+    lengths: Sequence[TurnLength] = (),
+    on_progress: Callable[[Arm, Progress], None] = lambda arm, progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Pair:
+    """Runs both arms in fresh processes that take turns, and returns their records, whatever becomes of them.
+
+    Which arm takes the first turn alternates with the number of the pair.
+
+    Args:
+        sides: A and B.
+        limits: When to stop a worker.
+        lengths: As an earlier pair of the comparison took turns; empty: to be found.
+        on_progress: Told what an arm is at.
+        should_stop: Asked a few times a second whether to stop.
+    """
+    with contextlib.ExitStack() as stack:
+        workers = [
+            stack.enter_context(
+                LiveWorker(
+                    side.request,
+                    log=side.log,
+                    limits=limits,
+                    root=side.root,
+                    takes_turns=True,
+                    variables=_SHARED_DEVICE,
+                    command=side.command,
+                )
+            )
+            for side in sides
+        ]
+        ask = _Asking(workers, on_progress, should_stop)
+        out_of_memory = False
+        try:
+            lengths = _take_turns(ask, sides[0].request.scenario.timing, lengths, sides[0].turns.pair % 2)
+        except _ArmEndedError:
+            out_of_memory = any(worker.ran_out_of_memory for worker in workers)
+            for worker in workers:
+                worker.stop(PARTNER_ENDED)
+    a, b = (worker.make_record(side.turns) for worker, side in zip(workers, sides, strict=True))
+    return Pair(records=(a, b), lengths=tuple(lengths), ran_out_of_memory=out_of_memory)
+
+
+def decide_length(
+    outlines: Sequence[Outline], warmups: Sequence[Sequence[float]], timing: Timing
+) -> TurnLength:
+    """Returns how a pair takes turns with a probe: as long as the timing says for the slower arm.
+
+    Args:
+        outlines: The probe in each arm.
+        warmups: The seconds of the steps of each arm's warm-up.
+        timing: Its `blocks` are the turns of each arm, made even so that each arm comes first as often.
+    """
+    later = [steps[len(steps) // 2 :] for steps in warmups]
+    step_seconds = max(statistics.median(steps) if steps else timing.block_seconds for steps in later)
+    steps = max(1, round(timing.block_seconds / max(step_seconds, 1e-9)))
+    steps = min([steps, *(outline.max_block_steps for outline in outlines)])
+    turns = max([timing.blocks, *(-(-outline.min_steps // steps) for outline in outlines)])
+    return TurnLength(steps=steps, turns=turns + turns % 2)
+
+
+class _Asking:
+    """Gives an order to one of the workers and waits for what it answers."""
+
+    def __init__(
+        self,
+        workers: Sequence[LiveWorker],
+        on_progress: Callable[[Arm, Progress], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._workers, self._on_progress, self._should_stop = workers, on_progress, should_stop
+
+    def wait(self, arm: int) -> Answer:
+        answer = self._follow(arm)
+        if answer is None:
+            raise _ArmEndedError
+        return answer
+
+    def ask(self, arm: int, order: Order) -> Answer:
+        self._workers[arm].give(order)
+        return self.wait(arm)
+
+    def finish(self, arm: int) -> None:
+        self._workers[arm].give(Finish())
+        while self._follow(arm) is not None:
+            continue
+        if not self._workers[arm].finished:
+            raise _ArmEndedError
+
+    def tell(self, arm: int, progress: Progress) -> None:
+        self._on_progress(ARMS[arm], progress)
+
+    def _follow(self, arm: int) -> Answer | None:
+        return self._workers[arm].follow(
+            on_progress=lambda progress: self.tell(arm, progress), should_stop=self._should_stop
+        )
+
+
+def _take_turns(
+    asking: _Asking, timing: Timing, lengths: Sequence[TurnLength], first: int
+) -> list[TurnLength]:
+    """Returns how turns were taken with each probe; both workers have finished.
+
+    Raises:
+        _ArmEndedError: One of them has ended before.
+    """
+    order = (first, 1 - first)
+    ready = [asking.wait(arm) for arm in range(2)]
+    outlines = [one.probes for one in ready if isinstance(one, Ready)]
+    taken = []
+    for probe, both in enumerate(zip(*outlines, strict=True)):
+        warmups: dict[int, Sequence[float]] = {}
+        for arm in order:
+            asking.tell(arm, Progress(phase=f"warming up {both[arm].name}"))
+            warmed = asking.ask(arm, WarmUp(probe=probe, steps=timing.warmup_steps))
+            warmups[arm] = warmed.step_seconds if isinstance(warmed, Warmed) else ()
+        known = probe < len(lengths)
+        length = lengths[probe] if known else decide_length(both, list(warmups.values()), timing)
+        for turn in range(length.turns):
+            for arm in order if turn % 2 == 0 else order[::-1]:
+                phase = f"taking turns with {both[arm].name}"
+                asking.tell(arm, Progress(phase=phase, done=turn + 1, of=length.turns))
+                asking.ask(arm, TakeTurn(probe=probe, steps=length.steps))
+        taken.append(length)
+    for arm in order:
+        asking.finish(arm)
+    return taken

@@ -1,0 +1,287 @@
+"""Two arms that take turns: the protocol, against workers that are a few lines of Python."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.analysis.compare import compare_records
+from bench.execution.compare_run import ComparisonObserver, run_comparison
+from bench.execution.comparison_plan import list_pairs, open_plan, split_arms
+from bench.execution.limits import Limits
+from bench.execution.messages import Finish, Message, Order, Outline, Ready, Taken, TakeTurn, Warmed, WarmUp
+from bench.execution.turn_taker import take_turns
+from bench.execution.turns import Arm, Pair, Side, TurnLength, decide_length, run_pair
+from bench.measuring.environment import Reading, join_readings
+from bench.measuring.timing import Clocks, Probe
+from bench.records.record import RunRecord, Turns
+from bench.suites import Request, Scenario, Timing
+from tpuens.errors import ConfigurationError, RunError
+
+TIMING = Timing(warmup_steps=2, blocks=4, block_seconds=1.0)
+SCENARIO = Scenario(name="train-step", timing=TIMING, seconds=12.0)
+REQUEST = Request(suite="compare", scenario=SCENARIO, strategy="cpu")
+
+# Says what it does in a file that both arms share, and what it measured as a worker would. In plain JSON, so
+# that it starts at once.
+WORKER = """
+import json, os, sys
+arm, fault, pace, said = {arm!r}, {fault!r}, {pace}, {said!r}
+def send(kind, **fields):
+    print(json.dumps({{"type": kind, **fields}}), flush=True)
+sys.stdin.readline()
+if fault == "refuses":
+    send("refused", reason="no such device", skipped=True)
+    sys.exit()
+with open(said, "a+") as file:
+    file.write(f"{{arm}} start\\n")
+    file.flush()
+    file.seek(0)
+    starts = file.read().count(f"{{arm}} start")
+if fault == "is wild" and starts % 2:
+    pace *= 3
+send("progress", phase="build")
+send("ready", probes=[{{"name": "compute", "sample": "block", "min_steps": 1, "max_block_steps": 100}}])
+turns = []
+for line in sys.stdin:
+    order = json.loads(line)
+    with open(said, "a") as file:
+        file.write(f"{{arm}} {{order['type']}} {{order.get('steps', '')}}\\n")
+    if order["type"] == "warm-up":
+        send("warmed", step_seconds=[pace] * order["steps"])
+    elif order["type"] == "finish":
+        break
+    elif turns and (fault == "dies" or fault == "dies at the third start" and starts == 3):
+        raise ValueError("the disk is purple")
+    elif turns and fault == "is killed":
+        os.kill(os.getpid(), 9)
+    else:
+        turns.append(pace * order["steps"])
+        send("taken", seconds=turns[-1])
+send(
+    "finished",
+    environment=dict(
+        machine_label="m", fingerprint="f", cpu_model="c", physical_cores=1, logical_cores=1, numa_nodes=1,
+        isa=[], memory_bytes=1, operating_system="o",
+    ),
+    workload=dict(scenario="train-step"), configuration=dict(strategy="cpu"), phases={{}}, fence_seconds=[],
+    null_step_seconds=[], metrics=[], memory=dict(peak_resident_bytes=1), warnings=[],
+    series=[dict(name="compute", fence="block", steps=[4] * len(turns), examples=[4] * len(turns),
+                 seconds=turns, cpu_seconds=turns)],
+)
+"""
+
+
+def worker(tmp_path: Path, arm: str, *, pace: float = 0.25, fault: str = "") -> list[str]:
+    program = WORKER.format(arm=arm, fault=fault, pace=pace, said=str(tmp_path / "said"))
+    return [sys.executable, "-S", "-c", program]
+
+
+def pair(
+    tmp_path: Path, a: list[str], b: list[str], *, number: int = 0, lengths: tuple[TurnLength, ...] = ()
+) -> Pair:
+    def side(arm: Arm, command: list[str]) -> Side:
+        place = Turns(comparison="c", pair=number, arm=arm)
+        return Side(request=REQUEST, turns=place, log=tmp_path / f"{arm}.log", command=command)
+
+    return run_pair(
+        [side("A", a), side("B", b)],
+        limits=Limits(seconds=20.0, memory_bytes=2**33),
+        lengths=lengths,
+    )
+
+
+def said(tmp_path: Path, kind: str) -> list[str]:
+    return [line.split()[0] for line in (tmp_path / "said").read_text().splitlines() if kind in line]
+
+
+def test_two_arms_take_turns_in_the_order_a_b_b_a_after_their_warm_ups(tmp_path: Path) -> None:
+    done = pair(tmp_path, worker(tmp_path, "A"), worker(tmp_path, "B", pace=0.5))
+    assert done.complete, done.records
+    assert said(tmp_path, "take-turn") == list("ABBAABBA")
+    assert said(tmp_path, "warm-up") == said(tmp_path, "finish") == list("AB")
+    assert done.lengths == (TurnLength(steps=2, turns=4),)  # a second of the slower arm
+    a, b = done.records
+    assert [record.turns.arm for record in (a, b) if record.turns] == ["A", "B"]
+    assert (a.series[0].seconds, b.series[0].seconds) == ((0.5,) * 4, (1.0,) * 4)
+
+
+def test_the_arm_that_starts_alternates_and_the_length_of_turns_is_kept(tmp_path: Path) -> None:
+    kept = (TurnLength(steps=7, turns=2),)
+    done = pair(tmp_path, worker(tmp_path, "A"), worker(tmp_path, "B"), number=1, lengths=kept)
+    assert said(tmp_path, "take-turn") == list("BAAB")
+    assert done.lengths == kept
+    assert "A take-turn 7" in (tmp_path / "said").read_text()
+
+
+@pytest.mark.parametrize("fault", ["dies", "is killed"])
+def test_an_arm_that_ends_stops_its_pair_and_says_why(tmp_path: Path, fault: str) -> None:
+    done = pair(tmp_path, worker(tmp_path, "A"), worker(tmp_path, "B", fault=fault))
+    a, b = done.records
+    assert not done.complete
+    assert (a.status, b.status) == ("failed", "failed")
+    assert "the other arm" in (a.reason or "")
+    assert ("exit code 1" if fault == "dies" else "SIGKILL") in (b.reason or "")
+    assert done.ran_out_of_memory == (fault == "is killed")
+
+
+def test_an_arm_that_this_machine_cannot_run_is_skipped(tmp_path: Path) -> None:
+    done = pair(tmp_path, worker(tmp_path, "A", fault="refuses"), worker(tmp_path, "B"))
+    assert [record.status for record in done.records] == ["skipped", "failed"]
+    assert done.records[0].reason == "no such device"
+
+
+def outline(**fields: int) -> Outline:
+    return Outline(**{"name": "p", "sample": "block", "min_steps": 1, "max_block_steps": 100, **fields})  # type: ignore[arg-type]
+
+
+def test_turns_are_even_in_number_and_no_longer_than_a_probe_allows() -> None:
+    timing = Timing(blocks=5, block_seconds=1.0)
+    assert decide_length([outline()] * 2, [[9.0, 0.1], [9.0, 0.2]], timing) == TurnLength(steps=5, turns=6)
+    assert decide_length([outline(), outline(max_block_steps=3)], [[0.1]] * 2, timing).steps == 3
+    assert decide_length([outline(min_steps=80)] * 2, [[0.1]] * 2, timing) == TurnLength(steps=10, turns=8)
+    assert decide_length([outline()] * 2, [[30.0]] * 2, timing).steps == 1
+
+
+class Machine:
+    """A clock that only steps and pauses move, and what it shows of the machine."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def step(self) -> None:
+        self.now += 0.5
+
+    def read(self) -> Reading:
+        return Reading(
+            seconds=self.now,
+            busy_seconds=2 * self.now,
+            own_seconds=self.now,
+            swapped_bytes=0,
+            load=1.0,
+            frequency_hz=None,
+        )
+
+
+def test_a_worker_measures_what_it_is_ordered_and_nothing_between_its_turns() -> None:
+    machine = Machine()
+    orders: list[Order] = [
+        WarmUp(probe=0, steps=2), TakeTurn(probe=0, steps=3), TakeTurn(probe=0, steps=3),
+        WarmUp(probe=1, steps=1), TakeTurn(probe=1, steps=2), Finish(),
+    ]  # fmt: skip
+    answers: list[Message] = []
+
+    def receive() -> Order:
+        machine.now += 100.0  # the other arm's turn
+        return orders.pop(0)
+
+    def probe(name: str, sample: str) -> Probe:
+        return Probe(
+            name=name,
+            step=machine.step,
+            fence=lambda: None,
+            examples_per_step=8,
+            sample=sample,
+            parameters={},  # type: ignore[arg-type]
+        )
+
+    series, readings = take_turns(
+        [probe("compute", "block"), probe("latency", "step")],
+        receive=receive,
+        send=answers.append,
+        clocks=Clocks(wall=lambda: machine.now, cpu=lambda: machine.now),
+        read_machine=machine.read,
+    )
+    assert isinstance(answers[0], Ready)
+    assert answers[1:] == [
+        Warmed(step_seconds=(0.5, 0.5)), Taken(seconds=1.5), Taken(seconds=1.5),
+        Warmed(step_seconds=(0.5,)), Taken(seconds=1.0),
+    ]  # fmt: skip
+    compute, latency = series
+    assert (compute.steps, compute.examples, compute.seconds) == ((3, 3), (24, 24), (1.5, 1.5))
+    assert compute.warmup_seconds == (0.5, 0.5)
+    assert (latency.fence, latency.steps, latency.seconds) == ("step", (1, 1), (0.5, 0.5))
+    before, after = join_readings(readings)
+    assert after.seconds - before.seconds == pytest.approx(4.0)
+    assert after.busy_seconds - before.busy_seconds == pytest.approx(8.0)
+
+
+class Budget:
+    """A clock that each complete pair moves on by so many seconds."""
+
+    def __init__(self, pair_seconds: float) -> None:
+        self.now, self.pair_seconds, self.pairs = 0.0, pair_seconds, 0
+
+    def read(self) -> float:
+        return self.now
+
+    def pass_on(self, records: object) -> None:
+        self.now += self.pair_seconds
+        self.pairs += 1
+
+
+def compare(
+    tmp_path: Path, commands: tuple[list[str], list[str]], budget: Budget, seconds: float = 200.0
+) -> list[RunRecord]:
+    return run_comparison(
+        REQUEST,
+        REQUEST,
+        tmp_path / "out",
+        budget_seconds=seconds,
+        limits=Limits(seconds=20.0, memory_bytes=2**33),
+        turns=2,
+        observer=ComparisonObserver(on_pair=budget.pass_on),
+        commands=commands,
+        clock=budget.read,
+    )
+
+
+def test_a_comparison_stops_after_six_pairs_where_its_interval_is_narrow(tmp_path: Path) -> None:
+    budget = Budget(10.0)
+    records = compare(tmp_path, (worker(tmp_path, "A"), worker(tmp_path, "B", pace=0.5)), budget)
+    assert budget.pairs == 6
+    a, b = split_arms(records)
+    assert [one.turns.pair for one in a if one.turns] == [one.turns.pair for one in b if one.turns]
+    (reading,) = compare_records(a, b).readings
+    assert reading.wall is not None
+    assert reading.wall.ratio == pytest.approx(0.5)
+    assert said(tmp_path, "warm-up") == list("ABBA" * 3)
+
+
+def test_a_comparison_that_stays_wide_ends_with_its_budget(tmp_path: Path) -> None:
+    wild = worker(tmp_path, "B", fault="is wild")
+    budget = Budget(20.0)
+    compare(tmp_path, (worker(tmp_path, "A"), wild), budget, seconds=150.0)
+    assert budget.pairs == 7
+
+
+def test_a_budget_too_short_for_six_pairs_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"6 pairs.*--budget 2m"):
+        compare(tmp_path, (["false"], ["false"]), Budget(1.0), seconds=20.0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_pairs_that_take_far_longer_than_the_budget_allows_end_it(
+    tmp_path: Path,
+) -> None:
+    workers = worker(tmp_path, "A"), worker(tmp_path, "B")
+    with pytest.raises(ConfigurationError, match="A pair takes 100 s"):
+        compare(tmp_path, workers, Budget(100.0))
+    assert len(list_pairs(tmp_path / "out")) == 2
+
+
+def test_a_failed_pair_keeps_those_before_it_and_the_comparison_goes_on_where_it_was(tmp_path: Path) -> None:
+    fails = worker(tmp_path, "B", fault="dies at the third start")
+    with pytest.raises(RunError, match=r"Arm B failed.*exit code 1.*--resume"):
+        compare(tmp_path, (worker(tmp_path, "A"), fails), Budget(1.0))
+    assert len(list_pairs(tmp_path / "out")) == 4
+    budget = Budget(1.0)
+    records = compare(tmp_path, (worker(tmp_path, "A"), worker(tmp_path, "B")), budget)
+    assert budget.pairs == 4
+    assert [one.turns.pair for one in split_arms(records)[0] if one.turns] == [0, 1, 3, 4, 5, 6]
+
+
+def test_a_folder_is_gone_on_with_for_the_same_arms_alone(tmp_path: Path) -> None:
+    open_plan(tmp_path / "out", REQUEST, REQUEST)
+    with pytest.raises(ConfigurationError, match="other arms"):
+        compare(tmp_path, (["false"], ["false"]), Budget(1.0))
