@@ -3,8 +3,10 @@
 import typer
 
 from .commands.baseline import app as baseline_app
+from .commands.calibrate import calibrate
 from .commands.check import check
 from .commands.choose import choose
+from .commands.compare import compare
 from .commands.env import show_environment
 from .commands.export import export
 from .commands.history import history
@@ -24,6 +26,8 @@ app = typer.Typer(
 app.command("list")(list_all)
 app.command()(run)
 app.command()(report)
+app.command()(compare)
+app.command()(calibrate)
 app.command()(choose)
 app.command()(history)
 app.command()(selftest)

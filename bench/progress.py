@@ -1,5 +1,6 @@
 """The progress display of `tpuens-bench run`."""
 
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -7,6 +8,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from .analysis.compare import compare_records
+from .analysis.matching import split_arms
+from .execution.compare_run import ComparisonObserver
 from .execution.messages import Progress
 from .execution.suite_run import SuiteObserver
 from .records.record import RunRecord
@@ -61,3 +65,35 @@ class SuiteProgress:
 def _format_left(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+class ComparisonProgress:
+    """Names the pair and what its arm is at, with the interval so far."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._status = self._console.status("starting")
+        self._so_far = ""
+        self.observer = ComparisonObserver(
+            on_progress=self._show, on_pair=self._count, on_note=self._console.print
+        )
+
+    def __enter__(self) -> "ComparisonProgress":
+        self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._status.stop()
+
+    def _show(self, pair: int, arm: str, progress: Progress) -> None:
+        count = f" {progress.done}/{progress.of}" if progress.of else ""
+        phase = progress.phase.replace("_", " ")
+        self._status.update(escape(f"pair {pair} · {arm} {phase}{count}{self._so_far}"))
+
+    def _count(self, records: Sequence[RunRecord]) -> None:
+        # How wide, and not what it says: who saw the verdict grow could stop where it pleases.
+        readings = compare_records(*split_arms(records)).readings
+        widest = max((one.wall.half_width for one in readings if one.wall), default=None)
+        self._so_far = f" · so far ± {widest:.1%}" if widest is not None else ""

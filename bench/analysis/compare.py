@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from ..records.floors import Floor, floor_state
+from tpuens.errors import ConfigurationError
+
+from ..records.floors import Floor, floor_state, load_floor
 from ..records.record import RunRecord, Series
+from .cost_checks import ASSUMED_DAYS_FLOOR
 from .labels import reading_text
 from .matching import Match, match_records
 from .ratios import (
@@ -16,7 +19,7 @@ from .ratios import (
     Interval,
     Judgement,
     judge,
-    narrow_enough,
+    noise_floor,
     pair_log_ratio,
     pairs_needed,
     ratio_interval,
@@ -25,9 +28,6 @@ from .statistics import CONFIDENCE
 
 # What runs that did not take turns are held against, the first that all of them have.
 _REFERENCES = ("small-cnn", "matmul", "stream")
-# How far equal things lie apart on different days, where nothing better is known: on a noisy 2-core machine
-# the medians of separate runs of one step spread by 12 % [METHOD of this project, rule 7].
-APART_FLOOR = 0.12
 # What "how many pairs does it take" is told for: a slowdown, and how often it is to be found.
 EFFECTS = ((0.10, 0.95), (0.05, 0.80))
 
@@ -42,9 +42,10 @@ class Reading:
     Attributes:
         match: The runs that it comes from.
         name: Of the series, with its parameters.
+        log_ratios: Of each pair, by wall time.
+        cpu_log_ratios: By process CPU time; empty where strategies are not the CPU's.
         wall: The ratio of speeds by wall time, above 1 where B is faster; None of a single pair.
-        cpu: By process CPU time; None where strategies are not the CPU's.
-        ratio: By wall time, of all pairs.
+        cpu: By process CPU time.
         judgement: What may be claimed.
         floor: The noise floor that it was held to.
         floor_state: "fresh", "missing", "stale: …", or whence it was assumed.
@@ -54,14 +55,20 @@ class Reading:
 
     match: Match
     name: str
+    log_ratios: tuple[float, ...]
+    cpu_log_ratios: tuple[float, ...]
     wall: Interval | None
     cpu: Interval | None
-    ratio: float
     judgement: Judgement
     floor: Floor | None
     floor_state: str
     needed: dict[tuple[float, float], int | None]
     reference: str | None = None
+
+    @property
+    def ratio(self) -> float:
+        """Returns the ratio by wall time, of all pairs."""
+        return math.exp(statistics.fmean(self.log_ratios))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +84,6 @@ class Comparison:
     readings: tuple[Reading, ...]
     left_out: tuple[str, ...]
     cautions: tuple[str, ...]
-
-    @property
-    def narrow(self) -> bool:
-        """Returns whether a running comparison may stop: the width of its intervals alone decides."""
-        return all(narrow_enough(reading.wall) for reading in self.readings)
 
 
 def compare_records(
@@ -113,6 +115,38 @@ def compare_records(
         readings=tuple(_read(match, key, find_floor, moment, error) for match, key in found),
         left_out=tuple(left_out),
         cautions=_count_cautions([run for match in matches for run in (*match.a, *match.b)]),
+    )
+
+
+def stored_floor(record: RunRecord, scenario_class: str) -> Floor | None:
+    """Returns the noise floor of the record's machine that lies in the user's cache folder."""
+    return load_floor(record.environment.fingerprint, scenario_class) if record.environment else None
+
+
+def make_floor(a: Sequence[RunRecord], b: Sequence[RunRecord], now: datetime) -> Floor:
+    """Returns the noise floor that a comparison of equal arms gives; of several readings the largest.
+
+    Raises:
+        ConfigurationError: The arms are not equal, or too few to tell.
+    """
+    readings = compare_records(a, b).readings
+    walls = [noise_floor(one.log_ratios) for one in readings]
+    cpus = [noise_floor(one.cpu_log_ratios) for one in readings]
+    wall, cpu = (max((one for one in found if one is not None), default=None) for found in (walls, cpus))
+    environment = a[0].environment
+    if wall is None or environment is None or any(one.match.differences for one in readings):
+        raise ConfigurationError(
+            "A noise floor takes a comparison of two equal arms with at least 2 pairs. "
+            f"Received: {len(a)} and {len(b)} runs"
+        )
+    return Floor(
+        scenario_class=floor_class(a[0], readings[0].match.manner),
+        wall=wall,
+        cpu=cpu,
+        pairs=len(readings[0].log_ratios),
+        created=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        fingerprint=environment.fingerprint,
+        versions=environment.versions,
     )
 
 
@@ -162,9 +196,10 @@ def _read(match: Match, key: SeriesKey, find_floor: FloorOf, now: datetime, erro
     return Reading(
         match=match,
         name=reading_text(_by_key(match.a[0].series)[key]),
+        log_ratios=tuple(walls),
+        cpu_log_ratios=tuple(cpus),
         wall=wall,
         cpu=cpu,
-        ratio=math.exp(statistics.fmean(walls)),
         judgement=judge(wall, cpu, floor=floor, error=error),
         floor=floor,
         floor_state=state,
@@ -179,7 +214,7 @@ def _choose_floor(match: Match, find_floor: FloorOf, now: datetime) -> tuple[Flo
     if match.manner == "apart":
         wide = Floor(
             scenario_class=floor_class(record, "apart"),
-            wall=APART_FLOOR,
+            wall=ASSUMED_DAYS_FLOOR,
             cpu=None,
             pairs=0,
             created=record.created,

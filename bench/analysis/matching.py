@@ -1,7 +1,7 @@
 """Which runs of two sets may be compared, and what else differs between them [METHOD of this project, 11]."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -9,6 +9,7 @@ import msgspec
 from tpuens.errors import ConfigurationError
 
 from ..records.record import Environment, RunRecord
+from .gates import list_differences
 from .labels import describe_run, identity, setup_facts
 
 # "apart": neither in turns nor interleaved: another day, another machine, a stored baseline.
@@ -42,7 +43,7 @@ class Match:
     manner: Manner
     division: Division | None = None
     differences: tuple[str, ...] = ()
-    environment: tuple[str, ...] = field(default=())
+    environment: tuple[str, ...] = ()
 
 
 def match_records(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[list[Match], list[str]]:
@@ -78,13 +79,13 @@ def match_records(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[list[
     return matches, left_out
 
 
-def list_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns what differs, as "name: A's → B's"."""
-    return tuple(
-        f"{name}: {a.get(name, 'not set')} → {b.get(name, 'not set')}"
-        for name in {**a, **b}
-        if a.get(name) != b.get(name)
-    )
+def split_arms(records: Iterable[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
+    """Returns the records of arm A of a live comparison, and those of arm B."""
+    arms: dict[str, list[RunRecord]] = {"A": [], "B": []}
+    for record in records:
+        if record.turns:
+            arms[record.turns.arm].append(record)
+    return arms["A"], arms["B"]
 
 
 def environment_facts(environment: Environment | None) -> dict[str, Any]:
@@ -157,10 +158,8 @@ def _match(
         b=tuple(b[:count]),
         manner=manner,
         division=division,
-        differences=list_differences(_fields(a[0]), _fields(b[0])),
-        environment=list_differences(
-            environment_facts(a[0].environment), environment_facts(b[0].environment)
-        ),
+        differences=tuple(list_differences(_fields(a[0]), _fields(b[0]))),
+        environment=tuple(list_differences(*(environment_facts(arm[0].environment) for arm in (a, b)))),
     )
 
 
@@ -173,7 +172,7 @@ def _fixed_key(record: RunRecord) -> bytes:
     return msgspec.json.encode({name: value for name, value in fields.items() if name not in _OF_THE_DEVICE})
 
 
-def _by(records: Iterable[RunRecord], key: Any) -> dict[bytes, list[RunRecord]]:
+def _by(records: Iterable[RunRecord], key: Callable[[RunRecord], bytes]) -> dict[bytes, list[RunRecord]]:
     groups: dict[bytes, list[RunRecord]] = {}
     for record in records:
         groups.setdefault(key(record), []).append(record)

@@ -12,7 +12,8 @@ from tpuens.errors import ConfigurationError, DeviceError, InterruptedRunError, 
 from tpuens.training.interrupts import catch_stop_signals
 
 from ..analysis.compare import compare_records
-from ..analysis.ratios import MIN_PAIRS
+from ..analysis.matching import split_arms
+from ..analysis.ratios import MIN_PAIRS, narrow_enough
 from ..records.record import RunRecord, Turns
 from ..records.store import write_record
 from ..suites import Request, Timing
@@ -29,7 +30,6 @@ from .comparison_plan import (
     list_pairs,
     next_number,
     open_plan,
-    split_arms,
 )
 from .launcher import launch_run
 from .limits import Limits, default_limits
@@ -59,6 +59,7 @@ def run_comparison(
     budget_seconds: float,
     roots: Roots = (None, None),
     limits: Limits | None = None,
+    until_narrow: bool = True,
     min_pairs: int = MIN_PAIRS,
     turns: int = TURNS,
     observer: ComparisonObserver | None = None,
@@ -78,6 +79,7 @@ def run_comparison(
         budget_seconds: How long this call may take.
         roots: The source trees that the arms run; None for this one.
         limits: When to stop a worker.
+        until_narrow: Whether to stop before the budget is spent where the interval is narrow.
         min_pairs: So many at least.
         turns: Of each arm with each probe, in a pair.
         observer: Who is told how it goes.
@@ -109,7 +111,7 @@ def run_comparison(
     )
     start, fresh = clock(), 0
     with catch_stop_signals() as stop:
-        while len(records) < 2 * min_pairs or not compare_records(*split_arms(records)).narrow:
+        while len(records) < 2 * min_pairs or not (until_narrow and _is_narrow(records)):
             spent = clock() - start
             each = spent / fresh if fresh else estimate
             if len(records) >= 2 * min_pairs:
@@ -195,6 +197,12 @@ class _Run:
             root=self.roots[arm],
             command=self.commands[arm],
         )
+
+
+def _is_narrow(records: Sequence[RunRecord]) -> bool:
+    """Returns whether every ratio is known well enough; what it says is not looked at."""
+    readings = compare_records(*split_arms(records)).readings
+    return all(narrow_enough(reading.wall) for reading in readings)
 
 
 def _time_in_turns(request: Request, turns: int) -> Request:

@@ -2,7 +2,6 @@
 
 import math
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -89,12 +88,6 @@ def list_pairs(folder: Path) -> list[RunRecord]:
         if record.turns and record.status == "ok":
             pairs.setdefault(record.turns.pair, {})[record.turns.arm] = record
     return [pairs[number][arm] for number in sorted(pairs) if len(pairs[number]) == 2 for arm in ARMS]
-
-
-def split_arms(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
-    """Returns the records of arm A, and those of arm B."""
-    a, b = ([one for one in records if one.turns and one.turns.arm == arm] for arm in ARMS)
-    return a, b
 
 
 def check_comparable(a: Request, b: Request) -> None:

@@ -13,6 +13,7 @@ from .costs import cost_table
 from .environments import environment_table
 from .numbers import plain
 from .tables import Table, build_tables
+from .verdicts import comparison_tables
 
 # More than anybody reads on a page; the records have the rest.
 LOG_LIMIT = 40
@@ -97,7 +98,7 @@ def collect_contents(
         records=tuple(records),
         rows=tuple(rows),
         pooled=tuple(pooled),
-        tables=(*build_tables(pooled), *([costs] if costs else ())),
+        tables=(*comparison_tables(records), *build_tables(pooled), *([costs] if costs else ())),
         comparison=comparison_table(pooled, list(environments), reference),
         without_result=sum(record.status != "ok" for record in records),
         logs=tuple(_log(record, names) for record in logged[:LOG_LIMIT]),

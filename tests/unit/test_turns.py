@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from bench.analysis.compare import compare_records
+from bench.analysis.matching import split_arms
 from bench.execution.compare_run import ComparisonObserver, run_comparison
-from bench.execution.comparison_plan import list_pairs, open_plan, split_arms
+from bench.execution.comparison_plan import list_pairs, open_plan
 from bench.execution.limits import Limits
 from bench.execution.messages import Finish, Message, Order, Outline, Ready, Taken, TakeTurn, Warmed, WarmUp
 from bench.execution.turn_taker import take_turns

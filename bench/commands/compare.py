@@ -1,0 +1,236 @@
+"""`tpuens-bench compare`: two arms against each other, and what may be claimed."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tpuens.commands.options import DataDir
+from tpuens.errors import ConfigurationError
+
+from ..scenarios.table import SCENARIOS
+from ..suites import Request, Scenario
+from .options import (
+    Augment,
+    Backbone,
+    BatchSize,
+    Cache,
+    Colour,
+    DatasetName,
+    DtypePolicy,
+    Env,
+    ImageSize,
+    Jit,
+    Loop,
+    MemoryLimit,
+    Option,
+    Prefetch,
+    TimeLimit,
+    check_strategies,
+    choose_scenarios,
+    collect_settings,
+    find_strategies,
+    make_limits,
+    parse_budget,
+    parse_pairs,
+    vary_scenario,
+)
+
+if TYPE_CHECKING:
+    from ..analysis.compare import Comparison
+    from ..execution.limits import Limits
+    from ..records.record import RunRecord
+
+Budget = Annotated[str, typer.Option(help="How long it may take, such as 90s, 5m or 1h.")]
+Strategy = Annotated[
+    str | None, typer.Option(help="Strategy to measure. Default: the first accelerator's, else cpu.")
+]
+VARIED = "strategy, env.NAME, planted, or any of run's settings, such as jit=off,on"
+
+
+def compare(
+    arms: Annotated[
+        list[str] | None,
+        typer.Argument(help="Two results folders or records; the folder of a comparison; or a scenario."),
+    ] = None,
+    vary: Annotated[
+        str | None, typer.Option(help=f"FIELD=A,B: compare two variants of a scenario. FIELD is {VARIED}.")
+    ] = None,
+    strategy: Strategy = None,
+    backbone: Backbone = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    dtype_policy: DtypePolicy = None,
+    jit: Jit = None,
+    dataset: DatasetName = None,
+    augment: Augment = None,
+    colour: Colour = None,
+    cache: Cache = None,
+    prefetch: Prefetch = None,
+    loop: Loop = None,
+    data_dir: DataDir = None,
+    option: Option = None,
+    env: Env = None,
+    budget: Budget = "5m",
+    results: Annotated[
+        Path | None, typer.Option(help="Folder for the records (default results/comparisons/…).")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the comparison in --results.")] = False,
+    time_limit: TimeLimit = 3600.0,
+    memory_limit: MemoryLimit = None,
+) -> None:
+    """Compare two arms: variants that take turns on this machine, or results that are there already."""
+    if resume:
+        _resume(arms, vary, results, budget, make_limits(time_limit, memory_limit))
+        return
+    if vary is None:
+        show_comparison(*_read_arms(arms or []))
+        return
+    if len(arms or []) != 1:
+        raise ConfigurationError(
+            f"--vary takes one scenario. Received: {' '.join(arms or []) or 'none'}; vary={vary!r}"
+        )
+    settings = collect_settings(
+        backbone=backbone,
+        image_size=image_size,
+        batch_size=batch_size,
+        dtype_policy=dtype_policy,
+        jit=jit,
+        dataset=dataset,
+        augment=augment,
+        colour=colour,
+        cache=cache,
+        prefetch=prefetch,
+        loop=loop,
+    )
+    _, scenarios = choose_scenarios(list(arms or []), settings, option, data_dir)
+    a, b = make_variants(scenarios, vary, strategy, parse_pairs("env", env or []))
+    field = vary.partition("=")[0]
+    folder = results or default_folder(f"{a.scenario.name}-{field}")
+    run_and_show(a, b, folder, parse_budget(budget), make_limits(time_limit, memory_limit))
+
+
+def make_variants(
+    scenarios: tuple[Scenario, ...], vary: str, strategy: str | None, variables: dict[str, str]
+) -> tuple[Request, Request]:
+    """Returns the requests of both arms, which differ in the one field that is varied.
+
+    Args:
+        scenarios: What was named; one.
+        vary: FIELD=A,B.
+        strategy: Of both arms; None finds one that can run here.
+        variables: Environment variables of both.
+
+    Raises:
+        ConfigurationError: There is no such field, it means nothing to the scenario, or it is not given two
+            different values.
+    """
+    field, _, text = vary.partition("=")
+    values = text.split(",")
+    if len(values) != 2 or values[0] == values[1] or len(scenarios) != 1:
+        raise ConfigurationError(
+            f"One field of one scenario gets two different values: FIELD=A,B, where FIELD is {VARIED}. "
+            f"Received: vary={vary!r}"
+        )
+    scenario = scenarios[0]
+    strategies: list[str]
+    if field == "strategy":
+        strategies = check_strategies(values)
+    else:
+        strategies = [choose_strategy(scenario, strategy)] * 2
+    requests = []
+    for name, value in zip(strategies, values, strict=True):
+        own = {field.removeprefix("env."): value} if field.startswith("env.") else {}
+        is_setting = field != "strategy" and not own
+        requests.append(
+            Request(
+                suite="compare",
+                scenario=vary_scenario(scenario, field, value) if is_setting else scenario,
+                strategy=name,
+                variables=variables | own,
+            )
+        )
+    return requests[0], requests[1]
+
+
+def choose_strategy(scenario: Scenario, strategy: str | None) -> str:
+    """Returns the strategy that was asked for, else the first accelerator's that can run here, else cpu."""
+    names = check_strategies([strategy]) if strategy else find_strategies()
+    able = SCENARIOS[scenario.name].choose_strategies(names)
+    return next((name for name in able if not name.startswith("cpu")), able[0])
+
+
+def default_folder(name: str, results: Path = Path("results")) -> Path:
+    """Returns a new folder's path under results/comparisons, named after the time and what is compared."""
+    return results / "comparisons" / f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{name}"
+
+
+def run_and_show(
+    a: Request, b: Request, folder: Path, budget_seconds: float, limits: "Limits"
+) -> "Comparison":
+    """Runs a comparison, shows it, and returns what came of it."""
+    from ..analysis.matching import split_arms
+    from ..execution.compare_run import run_comparison
+    from ..progress import ComparisonProgress
+
+    with ComparisonProgress() as progress:
+        records = run_comparison(
+            a, b, folder, budget_seconds=budget_seconds, limits=limits, observer=progress.observer
+        )
+    comparison = show_comparison(*split_arms(records), folder=folder)
+    typer.echo(f"again: tpuens-bench compare {folder}")
+    return comparison
+
+
+def show_comparison(a: "list[RunRecord]", b: "list[RunRecord]", folder: Path | None = None) -> "Comparison":
+    """Prints what came of comparing two sets of records, and returns it; writes it into the folder too."""
+    from ..analysis.compare import compare_records, stored_floor
+    from ..records.atomic import write_file
+    from ..reporting.verdicts import comparison_markdown, comparison_text
+
+    comparison = compare_records(a, b, find_floor=stored_floor)
+    typer.echo(comparison_text(comparison))
+    if folder is not None:
+        write_file(folder / "compare.md", comparison_markdown(comparison).encode(), overwrite=True)
+    return comparison
+
+
+def _read_arms(paths: list[str]) -> "tuple[list[RunRecord], list[RunRecord]]":
+    from ..analysis.matching import split_arms
+    from ..records.store import latest_records, read_folder
+
+    if len(paths) == 1 and paths[0] in SCENARIOS and not Path(paths[0]).exists():
+        raise ConfigurationError(
+            f"A scenario is compared with itself under another setting: add --vary FIELD=A,B, where FIELD "
+            f"is {VARIED}. Received: {paths[0]!r} alone"
+        )
+    if len(paths) == 1:
+        a, b = split_arms(read_folder(Path(paths[0])))
+        if not a or not b:
+            raise ConfigurationError(
+                "One folder is shown again where it holds a comparison; name a second one to compare with. "
+                f"Received: {paths[0]}"
+            )
+        return a, b
+    if len(paths) == 2:
+        a, b = (latest_records(read_folder(Path(path))) for path in paths)
+        return a, b
+    raise ConfigurationError(
+        "Name two results folders or records, the folder of a comparison, or a scenario with --vary. "
+        f"Received: {len(paths)} arguments"
+    )
+
+
+def _resume(
+    arms: list[str] | None, vary: str | None, results: Path | None, budget: str, limits: "Limits"
+) -> None:
+    from ..execution.comparison_plan import load_plan
+
+    if arms or vary or results is None:
+        raise ConfigurationError(
+            "--resume goes on with the comparison in a folder as it was asked for: give --results alone, and "
+            f"a new --budget. Received: {' '.join(arms or [])}; vary={vary!r}; results={results}"
+        )
+    plan = load_plan(results)
+    run_and_show(plan.a, plan.b, results, parse_budget(budget), limits)
