@@ -13,7 +13,7 @@ from tpuens import __version__
 from tpuens.errors import RunError, TpuensError
 
 from .atomic import write_file
-from .record import SCHEMA_VERSION, RunRecord, Series, decode_record, encode_record
+from .record import SCHEMA_VERSION, RunRecord, Series, Turns, decode_record, encode_record
 
 RECORDS_FOLDER = "records"
 _PLAN_FILE = "plan.json"  # lies in a run folder that has no records yet
@@ -151,9 +151,10 @@ def latest_records(*folders: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def _latest_of_folder(records: Iterable[RunRecord]) -> list[RunRecord]:
-    runs: dict[tuple[str, int], list[RunRecord]] = defaultdict(list)
+    # The arms of a comparison may be the same request.
+    runs: dict[tuple[str, int, Turns | None], list[RunRecord]] = defaultdict(list)
     for record in records:
-        runs[record.request_key, record.repeat].append(record)
+        runs[record.request_key, record.repeat, record.turns].append(record)
     latest: list[RunRecord] = []
     for attempts in runs.values():
         known = {record.environment.fingerprint for record in attempts if record.environment}

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -16,7 +17,7 @@ from bench.commands.compare import make_variants
 from bench.commands.options import parse_budget
 from bench.records.floors import Floor, save_floor
 from bench.records.record import RunRecord, Series, Turns, encode_record
-from bench.records.store import write_record
+from bench.records.store import latest_records, write_record
 from bench.reporting.verdicts import comparison_markdown, comparison_tables, comparison_text
 from bench.suites import find_scenarios
 from tpuens.errors import ConfigurationError, TpuensError
@@ -195,6 +196,11 @@ def test_a_comparison_in_words_says_ratio_interval_floor_verdict_and_environment
     ):  # fmt: skip
         assert part in text, part
     assert "B is slower, by wall time" in comparison_markdown(comparison)
+
+
+def test_both_arms_of_equal_requests_stay_in_a_report(records: Any) -> None:
+    same = [msgspec.structs.replace(one, request_key="same", repeat=0) for one in live(records)]
+    assert len(latest_records(same)) == len(same)
 
 
 def test_a_report_shows_the_comparisons_among_its_records(records: Any) -> None:

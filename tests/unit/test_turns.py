@@ -1,23 +1,40 @@
 """Two arms that take turns: the protocol, against workers that are a few lines of Python."""
 
+import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench.analysis.compare import compare_records
 from bench.analysis.matching import split_arms
+from bench.execution import compare_run
 from bench.execution.compare_run import ComparisonObserver, run_comparison
-from bench.execution.comparison_plan import list_pairs, open_plan
+from bench.execution.comparison_plan import check_comparable, choose_manner, list_pairs, open_plan
 from bench.execution.limits import Limits
-from bench.execution.messages import Finish, Message, Order, Outline, Ready, Taken, TakeTurn, Warmed, WarmUp
+from bench.execution.messages import (
+    Finish,
+    Message,
+    Order,
+    Outline,
+    Progress,
+    Ready,
+    Taken,
+    TakeTurn,
+    Warmed,
+    WarmUp,
+)
 from bench.execution.turn_taker import take_turns
 from bench.execution.turns import Arm, Pair, Side, TurnLength, decide_length, run_pair
 from bench.measuring.environment import Reading, join_readings
 from bench.measuring.timing import Clocks, Probe
 from bench.records.record import RunRecord, Turns
+from bench.records.store import read_folder
 from bench.suites import Request, Scenario, Timing
-from tpuens.errors import ConfigurationError, RunError
+from tpuens.errors import ConfigurationError, InterruptedRunError, RunError
+from tpuens.training.interrupts import StopRequest
 
 TIMING = Timing(warmup_steps=2, blocks=4, block_seconds=1.0)
 SCENARIO = Scenario(name="train-step", timing=TIMING, seconds=12.0)
@@ -44,7 +61,12 @@ if fault == "is wild" and starts % 2:
 send("progress", phase="build")
 send("ready", probes=[{{"name": "compute", "sample": "block", "min_steps": 1, "max_block_steps": 100}}])
 turns = []
-for line in sys.stdin:
+whole = fault == "whole" or fault.startswith("whole after") and starts > 1
+if whole:
+    turns = [pace, pace]
+    with open(said, "a") as file:
+        file.write(f"{{arm}} whole\\n")
+for line in () if whole else sys.stdin:
     order = json.loads(line)
     with open(said, "a") as file:
         file.write(f"{{arm}} {{order['type']}} {{order.get('steps', '')}}\\n")
@@ -54,7 +76,7 @@ for line in sys.stdin:
         break
     elif turns and (fault == "dies" or fault == "dies at the third start" and starts == 3):
         raise ValueError("the disk is purple")
-    elif turns and fault == "is killed":
+    elif turns and fault in ("is killed", "whole after a kill"):
         os.kill(os.getpid(), 9)
     else:
         turns.append(pace * order["steps"])
@@ -222,7 +244,12 @@ class Budget:
 
 
 def compare(
-    tmp_path: Path, commands: tuple[list[str], list[str]], budget: Budget, seconds: float = 200.0
+    tmp_path: Path,
+    commands: tuple[list[str], list[str]],
+    budget: Budget,
+    seconds: float = 200.0,
+    roots: tuple[Path | None, Path | None] = (None, None),
+    on_progress: Callable[[int, Arm, Progress], None] = lambda pair, arm, progress: None,
 ) -> list[RunRecord]:
     return run_comparison(
         REQUEST,
@@ -231,7 +258,8 @@ def compare(
         budget_seconds=seconds,
         limits=Limits(seconds=20.0, memory_bytes=2**33),
         turns=2,
-        observer=ComparisonObserver(on_pair=budget.pass_on),
+        roots=roots,
+        observer=ComparisonObserver(on_pair=budget.pass_on, on_progress=on_progress),
         commands=commands,
         clock=budget.read,
     )
@@ -286,3 +314,41 @@ def test_a_folder_is_gone_on_with_for_the_same_arms_alone(tmp_path: Path) -> Non
     open_plan(tmp_path / "out", REQUEST, REQUEST)
     with pytest.raises(ConfigurationError, match="other arms"):
         compare(tmp_path, (["false"], ["false"]), Budget(1.0))
+
+
+def test_an_interrupt_keeps_the_complete_pairs_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = StopRequest()
+    monkeypatch.setattr(compare_run, "catch_stop_signals", lambda: contextlib.nullcontext(stop))
+
+    def interrupt(pair: int, arm: Arm, progress: Progress) -> None:
+        stop.requested = pair == 3 and progress.done == 1
+
+    workers = worker(tmp_path, "A"), worker(tmp_path, "B")
+    with pytest.raises(InterruptedRunError, match="compare --resume --results"):
+        compare(tmp_path, workers, Budget(1.0), on_progress=interrupt)
+    assert len(list_pairs(tmp_path / "out")) == len(read_folder(tmp_path / "out")) == 4
+
+
+def test_a_source_tree_that_knows_no_turns_runs_whole_in_the_order_a_b_b_a(tmp_path: Path) -> None:
+    workers = worker(tmp_path, "A", fault="whole"), worker(tmp_path, "B", fault="whole")
+    records = compare(tmp_path, workers, Budget(10.0), roots=(None, tmp_path))
+    assert said(tmp_path, "whole") == list("ABBA" * 3)
+    assert {record.turns.manner for record in records if record.turns} == {"whole-runs"}
+
+
+def test_arms_that_memory_does_not_hold_together_run_whole(tmp_path: Path) -> None:
+    workers = worker(tmp_path, "A", fault="whole after"), worker(tmp_path, "B", fault="whole after a kill")
+    records = compare(tmp_path, workers, Budget(10.0))
+    assert said(tmp_path, "whole") == list("ABBA" * 3)
+    assert {record.turns.manner for record in records if record.turns} == {"whole-runs"}
+
+
+def test_a_tpu_runs_whole_and_scenarios_without_a_step_cannot_be_compared() -> None:
+    tpu = msgspec.structs.replace(REQUEST, strategy="tpu")
+    assert choose_manner(tpu, tpu, (None, None)) == "whole-runs"
+    assert choose_manner(REQUEST, REQUEST, (None, None)) == "turns"
+    timeless = msgspec.structs.replace(REQUEST, scenario=Scenario(name="time-to-accuracy"))
+    with pytest.raises(ConfigurationError, match="train-step"):
+        check_comparable(timeless, timeless)

@@ -1,0 +1,51 @@
+"""A comparison with real workers: two processes that take turns, and planted work that comes out."""
+
+from pathlib import Path
+
+import msgspec
+
+from bench.analysis.compare import compare_records
+from bench.analysis.matching import split_arms
+from bench.execution.compare_run import ComparisonObserver, run_comparison
+from bench.suites import Request, Scenario, Timing
+
+
+def test_two_arms_take_turns_and_planted_work_shows(tmp_path: Path) -> None:
+    scenario = Scenario(
+        name="train-step",
+        backbone="cifar_cnn",
+        image_size=8,
+        batch_size=4,
+        seconds=5,
+        timing=Timing(warmup_steps=3),
+    )
+    slowed = msgspec.structs.replace(scenario, planted="work:1.0")
+    requests = [Request(suite="compare", scenario=one, strategy="cpu") for one in (scenario, slowed)]
+    done: list[int] = []
+    records = run_comparison(
+        requests[0],
+        requests[1],
+        tmp_path,
+        budget_seconds=100,
+        min_pairs=2,
+        turns=4,
+        observer=ComparisonObserver(on_pair=lambda so_far: done.append(len(so_far))),
+        clock=lambda: 50.0 * len(done),
+    )
+    assert done == [2, 4]
+    a, b = split_arms(records)
+    assert [one.turns.pair for one in a if one.turns] == [0, 1]
+    for one in (*a, *b):
+        (series,) = one.series
+        assert series.name == "compute"
+        assert len(series.seconds) == 4
+        assert len(series.warmup_seconds) == 3
+        assert sum(series.cpu_seconds or ()) > 0
+        assert one.fence_seconds
+        assert one.references == one.energy == ()
+    assert {one.series[0].steps for one in (*a, *b)} == {a[0].series[0].steps}
+    (reading,) = compare_records(a, b).readings
+    assert reading.cpu is not None
+    assert reading.cpu.ratio < 0.75  # half, were the work planted to the letter
+    assert reading.match.differences == ("planted: None → work:1.0",)
+    assert reading.match.environment == ()
