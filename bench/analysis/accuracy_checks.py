@@ -7,8 +7,8 @@ import msgspec
 from ..records.record import Outcomes, Parameter, RunRecord
 from .accuracy import accuracies_by_seed
 from .accuracy_tests import AccuracyTest, judge_agreement, judge_seeds
-from .gates import Check, Pair, describe, list_differences
-from .labels import identity
+from .gates import Check, Pair, list_differences
+from .labels import describe_run, identity
 from .statistics import CONFIDENCE
 from .thresholds import Gate, Thresholds
 
@@ -100,7 +100,7 @@ def _make_check(gate: Gate, run: RunRecord, what: str, test: AccuracyTest, margi
         gate=gate,
         scenario=run.workload.scenario,
         what=what,
-        of=describe(run),
+        of=describe_run(run),
         verdict=test.verdict,
         change=difference.value if difference else None,
         low=difference.low if difference and bounded else None,

@@ -64,13 +64,12 @@ def check_records(
         ConfigurationError: Nothing can be compared; the message says what stands in the way.
     """
     pairs, left_out = pair_up(new, baseline)
-    in_turns = [pair for pair in pairs if pair.takes_turns]
-    readings = sum(len(list_readings(pair)) for pair in in_turns)
+    readings = sum(len(list_readings(pair)) for pair in pairs if pair.takes_turns)
     checks: list[Check] = []
     for pair in pairs:
         if pair.takes_turns:
             floor = find_floor(pair.new[0])
-            checks += check_speed(pair, thresholds, floor=floor, error=(1 - CONFIDENCE) / readings)
+            checks += check_speed(pair, thresholds, floor=floor, error=(1 - CONFIDENCE) / max(1, readings))
         else:
             checks += check_stored_speed(pair, thresholds)
         checks += check_memory(pair, thresholds)
@@ -90,7 +89,7 @@ def check_records(
 def _explain_nothing(
     left_out: Sequence[LeftOut], new: Sequence[RunRecord], baseline: Sequence[RunRecord]
 ) -> str:
-    reasons = "; ".join(f"{one.scenario} {one.what}: {one.why}" for one in left_out[:5])
+    reasons = "; ".join(f"{one.what}: {one.why}" for one in left_out[:5])
     more = f"; and {len(left_out) - 5} more" if len(left_out) > 5 else ""
     return (
         "Nothing can be checked: a check needs runs of equal workload and configuration on both sides. "

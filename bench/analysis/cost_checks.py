@@ -54,7 +54,7 @@ def check_compilation(pair: Pair, thresholds: Thresholds) -> Iterator[Check]:
         yield make_check(pair, "compile", what, paired_difference(gains), thresholds, why=why)
     else:
         sides = [[-math.log(_compile_seconds(run)) for run in runs] for runs in (pair.new, pair.baseline)]
-        yield _check_across_days(pair, "compile", what, sides, thresholds)
+        yield _check_across_days(pair, "compile", what, sides, thresholds, on_host=True)
 
 
 def check_stored_speed(pair: Pair, thresholds: Thresholds) -> Iterator[Check]:
@@ -64,7 +64,8 @@ def check_stored_speed(pair: Pair, thresholds: Thresholds) -> Iterator[Check]:
         key = series_key(one)
         if all(key in rates for side in sides for rates in side):
             speeds = [[rates[key] for rates in side] for side in sides]
-            yield _check_across_days(pair, "speed", reading_text(one), speeds, thresholds)
+            what, on_host = reading_text(one), one.name == "input" or _is_on_host(key)
+            yield _check_across_days(pair, "speed", what, speeds, thresholds, on_host=on_host)
 
 
 def make_check(
@@ -112,7 +113,13 @@ def make_check(
 
 
 def _check_across_days(
-    pair: Pair, gate: Gate, what: str, speeds: list[list[float]], thresholds: Thresholds
+    pair: Pair,
+    gate: Gate,
+    what: str,
+    speeds: list[list[float]],
+    thresholds: Thresholds,
+    *,
+    on_host: bool,
 ) -> Check:
     """Returns the check of what was measured on different occasions.
 
@@ -125,8 +132,9 @@ def _check_across_days(
         what: The reading, in words.
         speeds: Logarithms of the new runs' speeds, and of the baseline's.
         thresholds: Of the call.
+        on_host: Whether it is the host's work, whatever the strategy's device.
     """
-    name, references = _common_reference(pair)
+    name, references = _common_reference(pair, on_host)
     new, baseline = (
         [speed - reference for speed, reference in zip(side, of_side, strict=True)]
         for side, of_side in zip(speeds, references, strict=True)
@@ -166,18 +174,24 @@ def _days_floor(records: Sequence[RunRecord], relative: Sequence[float]) -> tupl
     return math.expm1(reach), f"from {len(days)} days of the baseline"
 
 
-def _common_reference(pair: Pair) -> tuple[str | None, list[list[float]]]:
+def _common_reference(pair: Pair, on_host: bool) -> tuple[str | None, list[list[float]]]:
     """Returns the best reference that all runs timed alike, and the logarithms of its speeds, side by side.
 
-    None, and zeros, where there is none.
+    None, and zeros, where there is none. What runs on the host needs one that ran there; else the
+    accelerator's go first.
     """
     sides = [[_rates(run.references) for run in runs] for runs in (pair.new, pair.baseline)]
     common = set.intersection(*(set(rates) for side in sides for rates in side))
     for name in _REFERENCES:
-        for key in common:
-            if key[0] == name:
+        named = sorted((_is_on_host(key), key) for key in common if key[0] == name)
+        for is_on_host, key in named:
+            if is_on_host or not on_host:
                 return name, [[rates[key] for rates in side] for side in sides]
     return None, [[0.0] * len(side) for side in sides]
+
+
+def _is_on_host(key: SeriesKey) -> bool:
+    return ("device", "cpu") in key[2]
 
 
 def _rates(series: Sequence[Series]) -> dict[SeriesKey, float]:

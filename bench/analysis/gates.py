@@ -8,7 +8,7 @@ import msgspec
 
 from ..records.record import Configuration, RunRecord, Series, WorkloadKey
 from .intervals import Difference
-from .labels import details, identity, setup_facts, workload_name
+from .labels import describe_run, identity, setup_facts
 from .thresholds import Gate
 
 Verdict = Literal["holds", "broken", "not told"]
@@ -22,7 +22,7 @@ class Check:
     Attributes:
         gate: Whose threshold it is held to.
         what: Which reading, in words.
-        of: Of which workload, under which strategy and settings.
+        of: Of which run: scenario, workload, strategy and settings.
         change: New against baseline, relative to it: -0.1 is 10 % slower, 0.1 is 10 % more memory. For
             accuracy and agreement the difference itself, as a share of the examples. None: not known.
         low, high: The ends of its interval; None where there is none.
@@ -86,8 +86,8 @@ class Pair:
 
     @property
     def what(self) -> str:
-        """Returns workload and strategy in words."""
-        return describe(self.new[0])
+        """Returns scenario, workload and settings in words."""
+        return describe_run(self.new[0])
 
 
 def judge_change(gain: Difference, limit: float, *, both_ways: bool = False) -> Verdict:
@@ -138,13 +138,6 @@ def pair_up(new: Iterable[RunRecord], baseline: Iterable[RunRecord]) -> tuple[li
     return pairs, left_out
 
 
-def describe(record: RunRecord) -> str:
-    """Returns workload, strategy and settings of a run in words."""
-    workload, configuration = record.workload, record.configuration
-    words = (workload_name(workload), configuration.strategy, details(workload, configuration))
-    return ", ".join(word for word in words if word)
-
-
 def series_key(series: Series) -> SeriesKey:
     """Returns what series of two runs share that time the same."""
     return series.name, series.fence, tuple(sorted(series.parameters.items()))
@@ -157,7 +150,7 @@ def _make_pair(new: Sequence[RunRecord], baseline: Sequence[RunRecord]) -> Pair:
         configuration=new[0].configuration,
         new=tuple(new),
         baseline=tuple(baseline),
-        differences=tuple(list_differences(*setups)),
+        differences=list_differences(*setups),
     )
 
 
@@ -168,7 +161,7 @@ def _of_one_machine(records: Sequence[RunRecord], machine: str) -> list[RunRecor
 
 def _explain_missing(record: RunRecord, candidates: Iterable[RunRecord]) -> str:
     """Returns in which fields the nearest run of the same scenario differs."""
-    nearest: list[str] | None = None
+    nearest: tuple[str, ...] | None = None
     for candidate in candidates:
         if candidate.workload.scenario == record.workload.scenario:
             sides = [
@@ -182,17 +175,17 @@ def _explain_missing(record: RunRecord, candidates: Iterable[RunRecord]) -> str:
     return f"the baseline's nearest run differs in {'; '.join(nearest)}"
 
 
-def list_differences(baseline: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
+def list_differences(baseline: Mapping[str, object], new: Mapping[str, object]) -> tuple[str, ...]:
     """Returns what differs, as "name: baseline's → new one's"."""
-    return [
+    return tuple(
         f"{name}: {baseline.get(name, 'not set')} → {new.get(name, 'not set')}"
         for name in {**baseline, **new}
         if baseline.get(name) != new.get(name)
-    ]
+    )
 
 
 def _leave_out(record: RunRecord, why: str) -> LeftOut:
-    return LeftOut(scenario=record.workload.scenario, what=describe(record), why=why)
+    return LeftOut(scenario=record.workload.scenario, what=describe_run(record), why=why)
 
 
 def _key(record: RunRecord) -> bytes:

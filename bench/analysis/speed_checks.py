@@ -1,16 +1,15 @@
 """The gate on speed where the two sides took turns: what `compare` would claim, held to a threshold."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import datetime, timezone
 
-from ..records.floors import Floor
-from ..records.record import RunRecord, Series
+from ..records.floors import Floor, floor_state
+from ..records.record import Series
 from .gates import Check, Pair, Verdict, series_key
 from .labels import reading_text
 from .ratios import CLOCK_NAMES, Clock, Interval, Judgement, judge, pair_log_ratio, ratio_interval
 from .thresholds import Thresholds
 
-# The noise floor that holds for a run on its machine; None where none was measured.
-FloorOf = Callable[[RunRecord], Floor | None]
 # A series as both sides of each pair of processes timed it: (baseline, new).
 Reading = list[tuple[Series, Series]]
 
@@ -42,6 +41,9 @@ def check_speed(pair: Pair, thresholds: Thresholds, *, floor: Floor | None, erro
         error: How often equal sides may be told apart, in each reading.
     """
     threshold = thresholds.of("speed", pair.workload.scenario)
+    environment = pair.new[0].environment
+    state = floor_state(floor, environment, datetime.now(timezone.utc)) if environment else "missing"
+    advice = "" if state == "fresh" else f"; the noise floor is {state} (tpuens-bench calibrate)"
     for reading in list_readings(pair):
         judgement = judge(
             _interval(reading, "wall"),
@@ -62,7 +64,7 @@ def check_speed(pair: Pair, thresholds: Thresholds, *, floor: Floor | None, erro
             high=interval.high - 1 if interval else None,
             threshold=threshold,
             floor=_floor_of_clock(floor, judgement.clock),
-            why=f"{judgement.verdict}, by {CLOCK_NAMES[judgement.clock]}: {judgement.why}",
+            why=f"{judgement.verdict}, by {CLOCK_NAMES[judgement.clock]}: {judgement.why}{advice}",
         )
 
 

@@ -1,23 +1,82 @@
 """`tpuens-bench check`: has anything become slower, larger or less accurate than the baseline?"""
 
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tpuens.commands.options import DataDir
 from tpuens.errors import ConfigurationError
+
+from ..suites import Request, plan_requests
+from .options import (
+    Backbone,
+    BatchSize,
+    DatasetName,
+    DtypePolicy,
+    Env,
+    ImageSize,
+    Jit,
+    Option,
+    check_strategies,
+    choose_scenarios,
+    collect_settings,
+    find_strategies,
+    parse_budget,
+    parse_pairs,
+)
 
 if TYPE_CHECKING:
     from ..analysis.checks import CheckResult
     from ..analysis.thresholds import Gate
+    from ..records.floors import Floor
+    from ..records.record import RunRecord
+
+# What is checked where nothing is named: the step, and that arithmetic does not change the answers.
+_DEFAULT = ["train-step", "agreement"]
+_ACCURACY = "ensemble-accuracy"
 
 
 def check(
-    baseline: Annotated[
-        str | None, typer.Option(help="Stored records to check against: a folder, or the name of a baseline.")
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Suites or scenarios from `tpuens-bench list`; train-step and agreement by default."
+        ),
     ] = None,
-    results: Annotated[Path | None, typer.Option(help="The records to check.")] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="REV", help="Run that commit beside this tree, and compare.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Stored records to compare with: a folder, or the name of a baseline.")
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Records to check rather than runs made now; or, with --against, where runs go."),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Check ensemble-accuracy too, over so many seeds; 3 at least tell."),
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="How long each comparison of --against may take, such as 90s, 5m or 1h.")
+    ] = "5m",
+    repeats: Annotated[int, typer.Option(help="With --baseline: runs made now of each scenario.")] = 3,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(help="Strategy to check; may be given again. Default: all that can run."),
+    ] = None,
+    backbone: Backbone = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    dtype_policy: DtypePolicy = None,
+    jit: Jit = None,
+    dataset: DatasetName = None,
+    data_dir: DataDir = None,
+    option: Option = None,
+    env: Env = None,
     threshold: Annotated[
         list[str] | None,
         typer.Option(help="GATE=SHARE or SCENARIO.GATE=SHARE, over pyproject.toml; may be given again."),
@@ -35,17 +94,39 @@ def check(
     """
     from ..analysis.checks import check_records
     from ..analysis.thresholds import check_gate, load_thresholds
-    from ..records.baselines import find_baseline
-    from ..records.store import latest_records, read_folder
     from ..scenarios.table import SCENARIOS
 
     thresholds = load_thresholds(Path(), threshold or (), scenarios=SCENARIOS)
     required = [check_gate(name, "require") for name in require or ()]
-    if results is None or baseline is None:
-        raise ConfigurationError("Two sets of records are compared: give --results and --baseline.")
-    new, old = (latest_records(read_folder(place)) for place in (results, find_baseline(baseline)))
-    result = check_records(new, old, thresholds)
-    show_result(result, f"{results} against {baseline}", required, markdown=markdown, junit=junit)
+    _check_sides(against, baseline, results, stored_only=bool(names or seeds))
+    if results is not None and against is None:
+        new, old = _read_stored(results, baseline)
+    else:
+        settings = collect_settings(
+            backbone=backbone,
+            image_size=image_size,
+            batch_size=batch_size,
+            dtype_policy=dtype_policy,
+            jit=jit,
+            dataset=dataset,
+        )
+        asked = [*(names or _DEFAULT), *([_ACCURACY] if seeds else [])]
+        own = [*(option or []), *([f"seeds={seeds}"] if seeds else [])]
+        suite, scenarios = choose_scenarios(list(dict.fromkeys(asked)), settings, own, data_dir)
+        requests = plan_requests(
+            suite,
+            scenarios,
+            strategies=check_strategies(strategy) or find_strategies(),
+            repeats=1 if against else repeats,
+            variables=parse_pairs("env", env or []),
+        )
+        if against is not None:
+            new, old = _run_against(against, requests, results, parse_budget(budget))
+        else:
+            new, old = _run_now(requests, baseline or "")
+    result = check_records(new, old, thresholds, find_floor=_find_floor)
+    title = f"{results or 'this tree'} against {against or baseline or 'its own baseline'}"
+    show_result(result, title, required, markdown=markdown, junit=junit)
 
 
 def show_result(
@@ -77,3 +158,85 @@ def show_result(
     if junit:
         write_file(junit, junit_xml(result, title, required), overwrite=True)
     raise typer.Exit(result.exit_code(required))
+
+
+def _check_sides(
+    against: str | None, baseline: str | None, results: Path | None, *, stored_only: bool
+) -> None:
+    """Raises ConfigurationError where it is not clear what is held against what."""
+    given = f"against={against!r}, baseline={baseline!r}, results={results and str(results)!r}"
+    if against is None and baseline is None and results is None:
+        raise ConfigurationError(
+            "A check needs something to hold to: --against REV runs that commit beside this tree, --baseline "
+            f"takes stored records, --results a folder that an earlier check has made. Received: {given}"
+        )
+    if against is not None and baseline is not None:
+        raise ConfigurationError(f"Give one baseline: --against or --baseline. Received: {given}")
+    if results is not None and against is None and stored_only:
+        raise ConfigurationError(
+            "Records that are there already are checked as they are: scenarios and --seeds are for runs that "
+            f"are made now. Received: {given}"
+        )
+
+
+def _read_stored(results: Path, baseline: str | None) -> "tuple[list[RunRecord], list[RunRecord]]":
+    from ..execution.check_run import read_sides
+    from ..records.baselines import find_baseline
+    from ..records.store import latest_records, read_folder
+
+    if baseline is not None:
+        new, old = (latest_records(read_folder(place)) for place in (results, find_baseline(baseline)))
+        return new, old
+    new, old = read_sides(results)
+    if not old:
+        raise ConfigurationError(
+            "These records hold no side to compare with: give --baseline as well. "
+            f"Received: results={str(results)!r}"
+        )
+    return new, old
+
+
+def _run_now(requests: Sequence[Request], baseline: str) -> "tuple[list[RunRecord], list[RunRecord]]":
+    """Returns the records of runs made now, and those of a baseline, which is read first."""
+    from ..execution.limits import default_limits
+    from ..execution.suite_run import default_folder, run_requests
+    from ..progress import SuiteProgress
+    from ..records.baselines import find_baseline
+    from ..records.store import latest_records, read_folder
+
+    old = latest_records(read_folder(find_baseline(baseline)))
+    folder = default_folder("check")
+    with SuiteProgress() as progress:
+        new = run_requests(requests, folder, limits=default_limits(), observer=progress.observer)
+    typer.echo(f"again: tpuens-bench check --results {folder} --baseline {baseline}", err=True)
+    return new, old
+
+
+def _run_against(
+    revision: str, requests: Sequence[Request], results: Path | None, budget_seconds: float
+) -> "tuple[list[RunRecord], list[RunRecord]]":
+    from rich.console import Console
+    from rich.markup import escape
+
+    from ..execution.check_run import CheckObserver, read_sides, run_against
+    from ..execution.revisions import check_out
+
+    console = Console(stderr=True)
+    name = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-check"
+    folder = results or Path("results") / "comparisons" / name
+    with check_out(revision) as tree, console.status("starting") as status:
+        observer = CheckObserver(
+            on_progress=lambda request, side, progress: status.update(
+                escape(f"{request.title} · {side}: {progress.phase}")
+            ),
+            on_note=console.print,
+        )
+        run_against(tree, requests, folder, budget_seconds=budget_seconds, observer=observer)
+    typer.echo(f"again: tpuens-bench check --results {folder}", err=True)
+    return read_sides(folder)
+
+
+def _find_floor(record: "RunRecord") -> "Floor | None":
+    from ..analysis.compare import floor_class, stored_floor
+
+    return stored_floor(record, floor_class(record, record.turns.manner if record.turns else "turns"))

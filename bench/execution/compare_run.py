@@ -111,7 +111,7 @@ def run_comparison(
     )
     start, fresh = clock(), 0
     with catch_stop_signals() as stop:
-        while len(records) < 2 * min_pairs or not (until_narrow and _is_narrow(records)):
+        while len(records) < 2 * min_pairs or not (until_narrow and is_narrow(records)):
             spent = clock() - start
             each = spent / fresh if fresh else estimate
             if len(records) >= 2 * min_pairs:
@@ -199,7 +199,7 @@ class _Run:
         )
 
 
-def _is_narrow(records: Sequence[RunRecord]) -> bool:
+def is_narrow(records: Sequence[RunRecord]) -> bool:
     """Returns whether every ratio is known well enough; what it says is not looked at."""
     readings = compare_records(*split_arms(records)).readings
     return all(narrow_enough(reading.wall) for reading in readings)

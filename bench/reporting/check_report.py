@@ -12,7 +12,7 @@ from .tables import markdown_text
 if TYPE_CHECKING:
     import rich.console
 
-_HEADERS = ("verdict", "gate", "what", "change", "interval", "allowed", "noise floor", "why", "scenario")
+_HEADERS = ("verdict", "gate", "what", "change", "interval", "allowed", "noise floor", "why", "run")
 _NUMERIC = ("change", "interval", "allowed", "noise floor")
 _SHARES: Collection[Gate] = ("accuracy", "agreement")
 _STYLES = {"broken": "bold red", "not told": "yellow", "holds": "green"}
@@ -24,11 +24,11 @@ def terminal_tables(result: CheckResult) -> Iterator["rich.console.RenderableTyp
     from rich.text import Text
 
     reasons = {why: number for number, why in enumerate(dict.fromkeys(c.why for c in result.checks), start=1)}
-    groups: dict[tuple[str, str], list[Check]] = {}
+    groups: dict[str, list[Check]] = {}
     for check in result.checks:
-        groups.setdefault((check.scenario, check.of), []).append(check)
-    for (scenario, of), checks in groups.items():
-        title = Text(plain(f"{scenario} {of}"), style="bold")
+        groups.setdefault(check.of, []).append(check)
+    for of, checks in groups.items():
+        title = Text(plain(of), style="bold")
         table = rich.table.Table(
             box=None, pad_edge=False, header_style="dim", title=title, title_justify="left"
         )
@@ -48,7 +48,7 @@ def terminal_tables(result: CheckResult) -> Iterator["rich.console.RenderableTyp
 
 def list_notes(result: CheckResult) -> list[str]:
     """Returns what was left out, and what of the environment differs."""
-    notes = [f"left out: {one.scenario} {one.what}: {one.why}" for one in result.left_out]
+    notes = [f"left out: {one.what}: {one.why}" for one in result.left_out]
     if result.differences:
         notes.append(f"the environments differ in {'; '.join(result.differences)}")
     return [plain(note) for note in notes]
@@ -112,7 +112,7 @@ def _cells(check: Check) -> tuple[str, ...]:
         f"{_sign(check.gate)}{100 * check.threshold:g}{unit}",
         f"{100 * check.floor:.1f} %" if check.floor is not None else "",
         check.why,
-        f"{check.scenario} {check.of}",
+        check.of,
     )
     return tuple(map(plain, cells))
 

@@ -1,15 +1,17 @@
 """`tpuens-bench check` and `baseline` on stored records: exit codes, files, and how light they are."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.records.record import Memory
+from bench.records.record import Memory, RunRecord, Turns, encode_record
 from bench.records.store import write_record
 from tpuens.errors import TpuensError
 
@@ -20,6 +22,7 @@ START = "from tpuens.bench_command import main; main()"
 def folders(records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Returns a folder with a run, one alike, one that takes twice the memory, and another workload."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TPUENS_CACHE_DIR", str(tmp_path / "cache"))  # no noise floor of this machine
     for name, size in (("old", 1000), ("same", 1000), ("large", 2000)):
         series = (records.series(),)
         write_record(Path(name), records.record(memory=Memory(peak_resident_bytes=size), series=series))
@@ -28,9 +31,10 @@ def folders(records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(*arguments: str) -> tuple[int, str]:
-    answer = CliRunner().invoke(app, ["check", *arguments])
-    if isinstance(answer.exception, TpuensError):
-        return answer.exception.exit_code, str(answer.exception)
+    try:
+        answer = CliRunner().invoke(app, ["check", *arguments], catch_exceptions=False)
+    except TpuensError as error:
+        return error.exit_code, str(error)
     return answer.exit_code, answer.output
 
 
@@ -42,6 +46,56 @@ def test_exit_code_0_where_it_holds_1_where_it_is_broken_2_where_nothing_compare
     code, output = call("--results", "other", "--baseline", "old")
     assert code == 2
     assert "backbone" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--against REV"),
+        (["--against", "HEAD", "--baseline", "old"], "one baseline"),
+        (["train-step", "--results", "same", "--baseline", "old"], "checked as they are"),
+        (["--results", "same", "--baseline", "nowhere"], "Expected a baseline"),
+        (["--results", "same"], "no side to compare with"),
+        (["trane-step", "--against", "HEAD"], "Did you mean 'train-step'"),
+        (["train-step", "--against", "HEAD", "--strategy", "gpus"], "Did you mean 'gpu'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_call_that_cannot_be_used_says_so(arguments: list[str], message: str, folders: Path) -> None:
+    code, output = call(*arguments)
+    assert code == 2
+    assert message in output
+
+
+def test_the_folder_of_a_check_is_checked_again(folders: Path, records) -> None:
+    for pair in range(6):
+        for arm, size in (("A", 1000), ("B", 2000)):
+            turns = Turns(comparison="c", pair=pair, arm=arm)
+            memory = Memory(peak_resident_bytes=size)
+            record = records.record(turns=turns, memory=memory, series=(records.series(),))
+            write_record(Path("made") / "01-train-step-cpu", record)
+    code, output = call("--results", "made")
+    assert code == 1
+    assert "peak resident memory" in output
+    assert call("--results", "made", "--threshold", "memory=1.5")[0] == 0
+
+
+@pytest.mark.slow
+def test_1000_records_are_answered_within_a_second(folders: Path, study: list[RunRecord]) -> None:
+    ready = [record for record in study if record.status == "ok"]
+    for side in ("a", "b"):
+        folder = Path(side) / "records"
+        folder.mkdir(parents=True)
+        for number in range(500):
+            record = ready[number % len(ready)]
+            record = msgspec.structs.replace(record, id=f"{side}{number}", repeat=number)
+            (folder / f"{number}.json").write_bytes(encode_record(record))
+    before = os.times().children_user
+    answer = subprocess.run(
+        [sys.executable, "-c", START, "check", "--results", "a", "--baseline", "b"], check=False
+    )
+    assert answer.returncode == 0
+    assert os.times().children_user - before < 1.0
 
 
 def test_thresholds_are_read_from_the_users_pyproject(folders: Path) -> None:

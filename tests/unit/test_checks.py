@@ -55,7 +55,7 @@ def days(records):
         for day in range(runs):
             pace = chance.lognormvariate(0, 0.3)
             steps = tuple(pace * slower * chance.lognormvariate(0, 0.01) for _ in range(3))
-            product = records.series(reference, seconds=(pace, pace, pace))
+            product = records.series(reference, seconds=(pace, pace, pace), parameters={"device": "cpu"})
             made.append(
                 records.record(
                     created=f"2026-11-{10 + day}T12:00:00Z",
@@ -125,10 +125,14 @@ def test_equal_steps_hold(arms) -> None:
 def test_a_slowdown_within_the_threshold_or_the_noise_floor_is_not_broken(arms) -> None:
     new, baseline = arms(slower=1.1)
     assert of(check(new, baseline, speed=0.2), "speed").verdict == "holds"
-    floor = Floor(scenario_class="c", wall=0.15, cpu=None, pairs=8, created="", fingerprint="")
+    floor = Floor(
+        scenario_class="c", wall=0.15, cpu=None, pairs=8, created="2026-01-01T00:00:00Z", fingerprint="other"
+    )
     result = check_records(new, baseline, Thresholds(), find_floor=lambda record: floor)
     assert of(result, "speed").verdict != "broken"
     assert of(result, "speed").floor == 0.15
+    assert "the noise floor is stale: measured on other hardware" in of(result, "speed").why
+    assert "the noise floor is missing" in of(check(new, baseline), "speed").why
 
 
 def test_a_step_that_is_too_noisy_warns_and_breaks_only_what_is_required(arms) -> None:
@@ -168,6 +172,23 @@ def test_a_baseline_of_few_days_is_held_to_the_assumed_floor(days) -> None:
     assert of(result, "speed").floor == 0.12
     assert of(result, "speed").verdict != "broken"
     assert of(check(days(slower=1.3, runs=3), days(runs=3, seed=2)), "speed").verdict == "broken"
+
+
+def test_what_the_host_does_is_held_to_what_the_host_can(days, records) -> None:
+    """On a GPU the small network says how fast the GPU was: nothing of tracing or of the input pipeline."""
+
+    def on_gpu(run: RunRecord) -> RunRecord:
+        (cnn,) = run.references
+        gpu = msgspec.structs.replace(cnn, parameters={"device": "gpu"})
+        stream = msgspec.structs.replace(cnn, name="stream")
+        (series,) = run.series
+        both = (series, msgspec.structs.replace(series, name="input"))
+        return msgspec.structs.replace(run, references=(gpu, stream), series=both)
+
+    result = check(*([on_gpu(run) for run in days(seed=seed)] for seed in (1, 2)))
+    assert "workload small-cnn" in of(result, "speed", "compute").why
+    assert "workload stream" in of(result, "speed", "input").why
+    assert "workload stream" in of(result, "compile").why
 
 
 @pytest.mark.parametrize(
