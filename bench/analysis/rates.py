@@ -1,4 +1,4 @@
-"""Rates that a self-test found, with exact bounds and what they must keep to."""
+"""What a self-test found: rates with exact bounds and what they must keep to, and single findings."""
 
 from typing import Literal
 
@@ -50,3 +50,11 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return (self.at_least is None or low >= self.at_least) and (
             self.at_most is None or high <= self.at_most
         )
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something that a self-test looked at once, and that is as promised or not."""
+
+    title: str
+    holds: bool
+    text: str

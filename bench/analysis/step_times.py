@@ -15,8 +15,8 @@ from .noise import REFERENCE
 if TYPE_CHECKING:
     import numpy as np
 
-BLOCKS = 24  # of each arm: as many as the trial that METHOD's spread of pairs is from had
-_CPU_PROCESS_SD, _CPU_BLOCK_SD = 0.003, 0.01  # A/A ratios of CPU time stay within 1 %
+BLOCKS = 16  # of each arm: as many turns as `compare` takes
+_CPU_PROCESS_SD, _CPU_BLOCK_SD = 0.0045, 0.01  # so that pairs spread by 0.7 %, as `compare` saw
 _CPU_SEES = 0.1  # of what disturbs the wall time: waiting costs no CPU time, cold caches do
 
 Noise = Callable[["np.random.Generator", int], "np.ndarray[Any, Any]"]

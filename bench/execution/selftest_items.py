@@ -1,0 +1,169 @@
+"""The parts of the self-test that take real runs: each in a folder of its own, so that it can be resumed."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tpuens.errors import InterruptedRunError, RunError, TpuensError
+
+from ..analysis.selftest_results import DONE_FILE, STOPWATCH_SCENARIOS, Done
+from ..records.atomic import write_file
+from ..records.store import write_record
+from ..suites import Request, Scenario, Timing, find_scenarios
+from .compare_run import run_comparison
+from .launcher import launch_run
+from .limits import default_limits
+from .live_worker import ROOT
+
+STRATEGY = "cpu"
+BUDGET_SECONDS = 180.0  # of a comparison
+CALIBRATION_SECONDS = 600.0
+STOPWATCH_PROCESSES = 6
+STOPWATCH_TIMING = Timing(blocks=12, block_seconds=0.25)
+_STOPWATCH_LIMIT_SECONDS = 300.0
+_START_STOPWATCH = "import sys; sys.path[0] = sys.argv[1]; from bench.scenarios.stopwatch import main; main()"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One part of the self-test.
+
+    Attributes:
+        name: Also of its folder.
+        seconds: About how long it takes.
+        run: Fills its folder.
+    """
+
+    name: str
+    seconds: float
+    run: Callable[[Path], object]
+
+
+def make_items(comparisons: int = 20) -> list[Item]:
+    """Returns everything that takes real runs, in an order in which what is done early is of every kind.
+
+    Args:
+        comparisons: Of equal arms, and as many with a planted slowdown: half by work, half by sleep.
+    """
+    items = [_compare("calibration", None, CALIBRATION_SECONDS, until_narrow=False)]
+    items += [_time(name) for name in STOPWATCH_SCENARIOS]
+    items += [
+        _train_members("members", seed=0),
+        _train_members("members-other-seeds", seed=100),
+        _train_members("members-spoilt", seed=200, planted="spoilt-member"),
+    ]
+    for number in range(comparisons // 2):
+        for kind, planted in (("work", "work:0.10"), ("sleep", "sleep:0.10")):
+            items.append(_compare(f"equal-{kind}-{number:02d}", None, BUDGET_SECONDS))
+            items.append(_compare(f"{kind}-{number:02d}", planted, BUDGET_SECONDS))
+    return items
+
+
+def run_items(
+    items: Sequence[Item],
+    folder: Path,
+    *,
+    tell: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Runs what is not done yet. An item that fails says so in its folder, and is run again another time.
+
+    Args:
+        items: What to run.
+        folder: Where each item has a folder of its name.
+        tell: Told what is done and how long the rest takes.
+        clock: Seconds, monotonic.
+
+    Raises:
+        InterruptedRunError: Ctrl-C; what is done is kept, and a comparison is gone on with.
+    """
+    for number, item in enumerate(items, start=1):
+        if is_done(folder / item.name):
+            continue
+        left = sum(one.seconds for one in items[number - 1 :] if not is_done(folder / one.name))
+        tell(f"{number}/{len(items)} {item.name}, about {left / 60:.0f} minutes left")
+        start, error = clock(), None
+        try:
+            item.run(folder / item.name)
+        except InterruptedRunError:
+            raise
+        except TpuensError as failed:
+            error = str(failed)
+            tell(f"{item.name} failed: {error}")
+        done = Done(seconds=clock() - start, error=error)
+        write_file(folder / item.name / DONE_FILE, msgspec.json.encode(done) + b"\n", overwrite=True)
+
+
+def is_done(folder: Path) -> bool:
+    """Returns whether an item has been run and did not fail."""
+    path = folder / DONE_FILE
+    return path.is_file() and msgspec.json.decode(path.read_bytes(), type=Done).error is None
+
+
+def _scenario(name: str, **changes: Any) -> Scenario:
+    _, (scenario,) = find_scenarios([name])
+    return msgspec.structs.replace(scenario, **changes)
+
+
+def _request(scenario: Scenario) -> Request:
+    return Request(suite="selftest", scenario=scenario, strategy=STRATEGY)
+
+
+def _compare(name: str, planted: str | None, seconds: float, *, until_narrow: bool = True) -> Item:
+    def run(folder: Path) -> None:
+        a, b = (_request(_scenario("train-step", planted=fault)) for fault in (None, planted))
+        run_comparison(a, b, folder, budget_seconds=seconds, until_narrow=until_narrow)
+
+    return Item(name=name, seconds=seconds, run=run)
+
+
+def _time(name: str) -> Item:
+    request = _request(_scenario(name, timing=STOPWATCH_TIMING))
+
+    def run(folder: Path) -> None:
+        for number in range(STOPWATCH_PROCESSES):
+            path = folder / f"process-{number}.json"
+            if not path.exists():
+                write_file(path, run_stopwatch(request), overwrite=False)
+
+    return Item(name=f"stopwatch-{name}", seconds=15.0 * STOPWATCH_PROCESSES, run=run)
+
+
+def run_stopwatch(request: Request) -> bytes:
+    """Returns what instrument and stopwatch measured in a fresh process; see `bench.scenarios.stopwatch`.
+
+    Raises:
+        RunError: It failed, or did not end.
+    """
+    command = [sys.executable, "-c", _START_STOPWATCH, str(ROOT)]
+    try:
+        done = subprocess.run(
+            command,
+            input=msgspec.json.encode(request),
+            capture_output=True,
+            timeout=_STOPWATCH_LIMIT_SECONDS,
+            check=True,
+        )
+    except subprocess.SubprocessError as error:
+        log = (getattr(error, "stderr", None) or b"").decode(errors="replace").splitlines()
+        raise RunError(f"The stopwatch failed ({error}). {' '.join(log[-3:])}") from error
+    return done.stdout
+
+
+def _train_members(name: str, *, seed: int, planted: str | None = None) -> Item:
+    scenario = _scenario("ensemble-accuracy", seed=seed, planted=planted)
+    scenario = msgspec.structs.replace(scenario, options={**scenario.options, "seeds": 5})
+
+    def run(folder: Path) -> None:
+        record = launch_run(_request(scenario), log=folder / "logs" / "run.log", limits=default_limits())
+        write_record(folder, record)
+        if record.status != "ok":
+            raise RunError(record.reason or "The run failed.")
+
+    return Item(name=name, seconds=60.0, run=run)
