@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -201,7 +202,6 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(runs: Path) -> None:
         (["train", "--data", "digit"], "Did you mean 'digits'"),
         (["train"], "--data"),
         (["train", "--data", "digits", "--backbone", "resnet"], "resnet50"),
-        (["train", *SMALL, "--batch-size", "5000", "--output", "x"], "choose a smaller batch"),
         (["train", *SMALL, "--batch-size", "0", "--output", "x"], "at least one example"),
         (["train", *SMALL, "--epochs", "0", "--output", "x"], "at least one epoch"),
         (["train", *SMALL, "--learning-rate", "0", "--output", "x"], "above 0"),
@@ -210,11 +210,15 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(runs: Path) -> None:
     ids=lambda value: " ".join(value[:4]) if isinstance(value, list) else "",
 )
 def test_a_call_that_cannot_be_used_ends_with_one_message(
-    arguments: list[str], message: str, tmp_path: Path
+    arguments: list[str], message: str, refusal: Callable[..., str]
 ) -> None:
-    answer = call(*arguments, cwd=tmp_path)
+    assert message in refusal(*arguments)
+
+
+def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
+    answer = call("train", *SMALL, "--batch-size", "5000", "--output", "x", cwd=tmp_path)
     assert answer.returncode == 2
-    assert message in answer.stderr
+    assert "choose a smaller batch" in answer.stderr
     assert "Traceback" not in answer.stderr
 
 
