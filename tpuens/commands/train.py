@@ -10,10 +10,12 @@ import typer
 from ..errors import ConfigurationError
 from ..quiet import import_tensorflow_quietly
 from ..recipes.table import RECIPES
+from . import train_options
 from .options import DataDir, DtypePolicy, StrategyName, Views, choose, resolve_data_dir, split_names
 
 if TYPE_CHECKING:
-    from ..recipes.config import PhaseConfig
+    from ..recipes.config import PhaseConfig, TrainConfig
+    from ..training.schedules import ScheduleConfig
 
 train_app = typer.Typer(
     invoke_without_command=True,
@@ -32,75 +34,49 @@ Deterministic = Annotated[
 @train_app.callback()
 def train(
     context: typer.Context,
-    data: Annotated[str | None, typer.Option(help="A name from `tpuens data list`.")] = None,
+    data: train_options.Data = None,
     data_dir: DataDir = None,
-    backbone: Annotated[
-        str, typer.Option(help="A network, such as cifar_cnn or efficientnetb7.")
-    ] = "cifar_cnn",
-    weights: Annotated[
-        str | None, typer.Option(help="'imagenet', or a weights file; none for a random start.")
-    ] = None,
-    head_blocks: Annotated[
-        int, typer.Option(help="Blocks of the backbone that the head sees besides its end.")
-    ] = 0,
-    dropout: Annotated[float, typer.Option(help="Rate ahead of the head.")] = 0.2,
-    image_size: Annotated[int | None, typer.Option(help="Height and width shown to the network.")] = None,
-    colour: Annotated[str, typer.Option(help="rgb or grey.")] = "rgb",
+    backbone: train_options.Backbone = "cifar_cnn",
+    weights: train_options.Weights = None,
+    head_blocks: train_options.HeadBlocks = 0,
+    dropout: train_options.Dropout = 0.2,
+    image_size: train_options.ImageSize = None,
+    colour: train_options.Colour = "rgb",
     strategy: StrategyName = "auto",
     batch_size: BatchSize = None,
-    global_batch_size: Annotated[int | None, typer.Option(help="The whole batch instead.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training part (default 10).")] = None,
-    freeze_epochs: Annotated[
-        int, typer.Option(help="Epochs before those, in which only the head trains.")
-    ] = 0,
-    head_learning_rate: Annotated[float, typer.Option(help="Constant, of those epochs.")] = 1e-3,
-    trainable: Annotated[
-        str, typer.Option(help="all, head, or top:N: the head and the last N blocks of the backbone.")
-    ] = "all",
-    freeze_batch_norm: Annotated[
-        bool, typer.Option("--freeze-batch-norm", help="Keep the backbone's batch normalisation as it came.")
-    ] = False,
-    optimizer: Annotated[str, typer.Option(help="adam, adamw or sgd.")] = "adam",
-    weight_decay: Annotated[float | None, typer.Option(help="Of adamw.")] = None,
-    schedule: Annotated[str, typer.Option(help="constant, warmup-linear, cosine or kaggle.")] = "constant",
-    learning_rate: Annotated[float, typer.Option(help="The schedule's peak.")] = 1e-3,
-    warmup_epochs: Annotated[float, typer.Option(help="Over which the rate rises to its peak.")] = 0.0,
-    scale: Annotated[str, typer.Option(help="Multiply the peak: none, replicas, batch (over 256).")] = "none",
-    patience: Annotated[
-        int | None,
-        typer.Option(help="Stop after so many epochs without a better validation loss; keep the best."),
-    ] = None,
-    loss: Annotated[
-        str,
-        typer.Option(
-            help="sparse_categorical_crossentropy, categorical_crossentropy, categorical_focal or "
-            "binary_crossentropy."
-        ),
-    ] = "sparse_categorical_crossentropy",
-    label_smoothing: Annotated[float, typer.Option(help="The share of a target that is spread.")] = 0.0,
-    focal_gamma: Annotated[float, typer.Option(help="Of the focal loss.")] = 2.0,
-    focal_alpha: Annotated[float | None, typer.Option(help="Of the focal loss.")] = None,
-    class_weights: Annotated[str, typer.Option(help="none or balanced.")] = "none",
+    global_batch_size: train_options.GlobalBatchSize = None,
+    epochs: train_options.Epochs = None,
+    freeze_epochs: train_options.FreezeEpochs = 0,
+    head_learning_rate: train_options.HeadLearningRate = 1e-3,
+    trainable: train_options.Trainable = "all",
+    freeze_batch_norm: train_options.FreezeBatchNorm = False,
+    optimizer: train_options.Optimizer = "adam",
+    weight_decay: train_options.WeightDecay = None,
+    schedule: train_options.Schedule = "constant",
+    learning_rate: train_options.LearningRate = 1e-3,
+    warmup_epochs: train_options.WarmupEpochs = 0.0,
+    scale: train_options.Scale = "none",
+    patience: train_options.Patience = None,
+    loss: train_options.Loss = "sparse_categorical_crossentropy",
+    label_smoothing: train_options.LabelSmoothing = 0.0,
+    focal_gamma: train_options.FocalGamma = 2.0,
+    focal_alpha: train_options.FocalAlpha = None,
+    class_weights: train_options.ClassWeights = "none",
     dtype_policy: DtypePolicy = "float32",
-    jit: Annotated[bool, typer.Option("--jit/--no-jit", help="Compile the steps with XLA.")] = False,
+    jit: train_options.Jit = False,
     deterministic: Deterministic = False,
-    augment: Annotated[str, typer.Option(help="Augmentations, separated by commas.")] = "",
+    augment: train_options.Augment = "",
     views: Views = "plain",
-    cache: Annotated[
-        bool, typer.Option(help="Keep decoded images in memory, if half of it holds them.")
-    ] = True,
-    split: Annotated[str, typer.Option(help="holdout, fold, shuffle, or given by the data set.")] = "holdout",
-    validation_fraction: Annotated[float, typer.Option(help="Share held out, by holdout and shuffle.")] = 0.2,
-    folds: Annotated[int, typer.Option(help="How many folds, or shuffles.")] = 5,
-    fold: Annotated[int, typer.Option(help="Which of them is held out, from 0.")] = 0,
-    split_seed: Annotated[int, typer.Option(help="Seed of the split; ensemble members share it.")] = 0,
+    cache: train_options.Cache = True,
+    split: train_options.Split = "holdout",
+    validation_fraction: train_options.ValidationFraction = 0.2,
+    folds: train_options.Folds = 5,
+    fold: train_options.Fold = 0,
+    split_seed: train_options.SplitSeed = 0,
     seed: Seed = 0,
-    on_corrupt: Annotated[str, typer.Option(help="error, or skip and count.")] = "error",
+    on_corrupt: train_options.OnCorrupt = "error",
     output: Output = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(help="Go on with the run, or the recipe, in this folder, as it was configured."),
-    ] = None,
+    resume: train_options.Resume = None,
 ) -> None:
     """Train a classifier and write its model, predictions and scores to a folder."""
     if context.invoked_subcommand is not None:
@@ -116,7 +92,6 @@ def train(
     import_tensorflow_quietly()
     from ..recipes.config import PhaseConfig, SplitConfig, TrainConfig
     from ..training.losses import LossConfig
-    from ..training.schedules import ScheduleConfig
 
     main_phase = PhaseConfig(
         name="fine-tune" if freeze_epochs else "train",
@@ -125,12 +100,7 @@ def train(
         freeze_batch_norm=freeze_batch_norm,
         optimizer=optimizer,
         weight_decay=weight_decay,
-        schedule=ScheduleConfig(
-            name=schedule,
-            learning_rate=learning_rate,
-            warmup_epochs=warmup_epochs,
-            scale=choose("scale", scale, ("none", "replicas", "batch")),
-        ),
+        schedule=_make_schedule(schedule, learning_rate, warmup_epochs, scale),
         patience=patience,
     )
     config = TrainConfig(
@@ -147,10 +117,7 @@ def train(
         global_batch_size=global_batch_size,
         phases=(*_head_phases(freeze_epochs, head_learning_rate), main_phase),
         loss=LossConfig(
-            name=loss,
-            label_smoothing=label_smoothing,
-            focal_gamma=focal_gamma,
-            focal_alpha=focal_alpha,
+            name=loss, label_smoothing=label_smoothing, focal_gamma=focal_gamma, focal_alpha=focal_alpha
         ),
         class_weights=choose("class_weights", class_weights, ("none", "balanced")),
         dtype_policy=choose("dtype_policy", dtype_policy, ("float32", "mixed_bfloat16", "mixed_float16")),
@@ -169,12 +136,18 @@ def train(
         seed=seed,
         on_corrupt=choose("on_corrupt", on_corrupt, ("error", "skip")),
     )
-    from ..progress import TrainProgress
-    from ..recipes import run
+    _train_one(config, output or _default_output(data, backbone))
 
-    with TrainProgress() as progress:
-        summary = run.train(config, output or _default_output(data, backbone), observer=progress.observer)
-    _print_run(summary)
+
+def _make_schedule(name: str, learning_rate: float, warmup_epochs: float, scale: str) -> "ScheduleConfig":
+    from ..training.schedules import ScheduleConfig
+
+    return ScheduleConfig(
+        name=name,
+        learning_rate=learning_rate,
+        warmup_epochs=warmup_epochs,
+        scale=choose("scale", scale, ("none", "replicas", "batch")),
+    )
 
 
 def _head_phases(epochs: int, learning_rate: float) -> "tuple[PhaseConfig, ...]":
@@ -185,6 +158,15 @@ def _head_phases(epochs: int, learning_rate: float) -> "tuple[PhaseConfig, ...]"
         return ()
     schedule = ScheduleConfig(learning_rate=learning_rate)
     return (PhaseConfig(name="head", epochs=epochs, trainable="head", schedule=schedule),)
+
+
+def _train_one(config: "TrainConfig", output: Path) -> None:
+    from ..progress import TrainProgress
+    from ..recipes import run
+
+    with TrainProgress() as progress:
+        summary = run.train(config, output, observer=progress.observer)
+    _print_run(summary)
 
 
 def _default_output(*names: str) -> Path:

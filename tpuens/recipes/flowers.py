@@ -7,6 +7,7 @@ from ..ensembling.ensemble import EnsembleConfig
 from ..training.losses import LossConfig
 from ..training.schedules import ScheduleConfig
 from .config import PhaseConfig, SplitConfig, TrainConfig
+from .kaggle import kaggle_member, kaggle_schedule
 from .lite import lite_member
 from .recipe import RecipeConfig
 
@@ -63,28 +64,12 @@ def make_preset(preset: str) -> RecipeConfig:
 
 def _kaggle_member(backbone: str, seed: int) -> TrainConfig:
     head = PhaseConfig(name="head", epochs=3, trainable="head", schedule=ScheduleConfig(learning_rate=1e-3))
-    fine_tune = PhaseConfig(
-        name="fine-tune",
-        epochs=20,
-        schedule=ScheduleConfig(
-            name="kaggle",
-            learning_rate=5e-5,
-            start_learning_rate=1e-5,
-            min_learning_rate=1e-5,
-            warmup_epochs=5,
-            decay=0.8,
-            scale="replicas",
-        ),
-    )
-    return TrainConfig(
+    fine_tune = PhaseConfig(name="fine-tune", epochs=20, schedule=kaggle_schedule(5e-5, warmup_epochs=5))
+    return kaggle_member(
+        backbone,
         dataset=DATASET,
-        backbone=backbone,
-        weights="imagenet",
-        image_size=512,
-        batch_size=16,
         phases=(head, fine_tune),
         loss=LossConfig(name="categorical_crossentropy", label_smoothing=0.1),
         augment=_AUGMENT,
-        dtype_policy="mixed_bfloat16",
         seed=seed,
     )

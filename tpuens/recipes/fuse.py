@@ -1,7 +1,7 @@
 """Finished runs as one network: joined, weighted, trained on if asked, scored and exported."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,14 +19,14 @@ from ..evaluation.predictions import Predictions, label_predictions, load_predic
 from ..hardware.strategies import is_chief, open_strategy
 from ..models.freezing import freeze
 from ..training.loop import Trainer, predict_examples
-from ..training.losses import Activation, activation_of, balanced_class_weights
+from ..training.losses import Activation, activation_of
 from ..training.optimizers import check_optimizer, make_optimizer
 from ..training.step import PredictStep
 from ..training.workers import passed_by_all
 from .config import TrainConfig
-from .members import load_member_parts, load_model, open_members
-from .parts import make_pipeline
-from .phases import Observer
+from .members import Member, load_member_parts, load_model, open_members
+from .parts import make_pipeline, weigh_classes
+from .phases import Observer, judge_epoch
 from .run_folder import RunFolder
 
 PARTS = ("validation", "test")
@@ -101,44 +101,26 @@ def fuse_runs(
     observer = observer or Observer()
     members = open_members(runs)
     check_weights(weights, len(members))
-    first = members[0]
-    config = replace(first.config, data_dir=data_dir or first.config.data_dir, views=("plain",))
     opened = open_strategy(strategy)
-    observer.on_status(f"loading {config.dataset}")
-    with passed_by_all(opened):
-        if is_chief(opened):
-            RunFolder(output).create()
-        parts = load_member_parts(config, first.folder)
-    said = {
-        part: align_predictions([load_predictions(member.folder.predictions(part)) for member in members])
-        for part in PARTS
-        if part in parts
-    }
+    work = _Work.open(members, output, opened, batch_size, data_dir, observer)
+    said = _load_predictions(members, work.parts)
     observer.on_status(f"joining {len(members)} networks")
     with opened.scope():
         models = [load_model(member.folder) for member in members]
         networks = match_inputs(models)
-    config = replace(config, image_size=networks[0].input_shape[1])
-    work = _Work(config=config, parts=parts, strategy=opened, batch_size=batch_size)
-    shares = weights
+    work = work.at_size(networks[0].input_shape[1])
+    shares, judged = weights, []
+    labels = work.parts["validation"].known_labels
     if weights is None and train != "nothing":
         observer.on_status("fitting the weights")
         judged = [work.predict(network, "validation") for network in networks]
-        labels = parts["validation"].known_labels
         shares = search_weights(judged, labels).weights
+    activation = members[0].activation
     with opened.scope():
-        model = fuse_classifiers(models, weights=shares, trainable=train, activation=first.activation)
+        model = fuse_classifiers(models, weights=shares, trainable=train, activation=activation)
     history = work.train(model, epochs, learning_rate, observer) if train == "all" else []
     observer.on_status("predicting and writing the results")
-    predictions = {
-        part: label_predictions(
-            parts[part],
-            work.predict(model, part),
-            output.name,
-            sigmoid=first.activation == "sigmoid",
-        )
-        for part in said
-    }
+    predictions = {part: work.label(model, part, output.name) for part in said}
     names = [member.name for member in members]
     scores = _score(names, said, predictions)
     if train == "weights":
@@ -151,7 +133,7 @@ def fuse_runs(
         model=model,
     )
     if is_chief(opened):
-        _write(summary, predictions, history, first.activation)
+        _write(summary, predictions, history, activation)
     return summary
 
 
@@ -164,15 +146,35 @@ class _Work:
     strategy: Any
     batch_size: int
 
+    @classmethod
+    def open(
+        cls,
+        members: Sequence[Member],
+        output: Path,
+        strategy: Any,
+        batch_size: int,
+        data_dir: str | None,
+        observer: Observer,
+    ) -> "_Work":
+        """Makes the output's folder and loads the data of the first member, which is that of all."""
+        first = members[0]
+        config = replace(first.config, data_dir=data_dir or first.config.data_dir, views=("plain",))
+        observer.on_status(f"loading {config.dataset}")
+        with passed_by_all(strategy):
+            if is_chief(strategy):
+                RunFolder(output).create()
+            parts = load_member_parts(config, first.folder)
+        return cls(config=config, parts=parts, strategy=strategy, batch_size=batch_size)
+
+    def at_size(self, image_size: int) -> "_Work":
+        """Returns the same with images of another height and width."""
+        return replace(self, config=replace(self.config, image_size=image_size))
+
     def train(
         self, model: keras.Model, epochs: int, learning_rate: float, observer: Observer
     ) -> list[dict[str, Any]]:
         """Trains all that is not frozen on the training part, and returns the history."""
         keras.utils.set_random_seed(self.config.seed)
-        examples, judges, loss = self.parts["train"], self.parts["validation"], self.config.loss
-        if self.config.class_weights == "balanced":
-            weights = balanced_class_weights(examples.known_labels, len(examples.class_names))
-            loss = replace(loss, class_weights=weights)
         with self.strategy.scope():
             freeze(model, "all", freeze_batch_norm=True)
             optimizer = make_optimizer(
@@ -183,21 +185,19 @@ class _Work:
             optimizer=optimizer,
             strategy=self.strategy,
             per_replica_batch_size=self.batch_size,
-            loss=loss,
+            loss=weigh_classes(self.config, self.parts["train"]),
             jit_compile=self.config.jit_compile,
         )
-        pipeline, trial = (make_pipeline(self.config, part) for part in (examples, judges))
-        history = []
-        for epoch in range(epochs):
-            report = trainer.train_epoch(pipeline, epoch, on_progress=observer.on_progress)
-            probabilities = predict_examples(
-                trainer.predict_step, trial, per_replica_batch_size=self.batch_size
+        pipeline, trial = (make_pipeline(self.config, self.parts[name]) for name in ("train", "validation"))
+        return [
+            judge_epoch(
+                trainer,
+                trainer.train_epoch(pipeline, epoch, on_progress=observer.on_progress),
+                trial,
+                observer,
             )
-            scores = compute_scores(judges.known_labels, probabilities)
-            row = asdict(report) | {f"validation_{name}": value for name, value in scores.as_dict().items()}
-            history.append(row)
-            observer.on_epoch(report, scores)
-        return history
+            for epoch in range(epochs)
+        ]
 
     def predict(self, model: keras.Model, part: str) -> np.ndarray:
         """Returns a model's probabilities, float32 (examples, classes)."""
@@ -205,6 +205,20 @@ class _Work:
         step = PredictStep(model=model, strategy=self.strategy, activation=activation)
         pipeline = make_pipeline(self.config, self.parts[part])
         return predict_examples(step, pipeline, per_replica_batch_size=self.batch_size)
+
+    def label(self, model: keras.Model, part: str, source: str) -> Predictions:
+        """Returns a model's predictions of a part, with ids and what labels there are."""
+        sigmoid = activation_of(self.config.loss.name) == "sigmoid"
+        return label_predictions(self.parts[part], self.predict(model, part), source, sigmoid=sigmoid)
+
+
+def _load_predictions(members: Sequence[Member], parts: Collection[str]) -> dict[str, list[Predictions]]:
+    """Returns what the members' runs said of each part that is there, in the same order of examples."""
+    return {
+        part: align_predictions([load_predictions(member.folder.predictions(part)) for member in members])
+        for part in PARTS
+        if part in parts
+    }
 
 
 def _check_request(

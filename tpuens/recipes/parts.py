@@ -1,6 +1,7 @@
 """The parts of a run's data: what it trains on, what it holds out, what it predicts at the end."""
 
 import math
+from dataclasses import replace
 
 from ..data.datasets import DATASETS, load_examples
 from ..data.decode import drop_corrupt
@@ -9,7 +10,7 @@ from ..data.pipeline import Pipeline, PipelineConfig
 from ..data.splits import split_fold, split_holdout, split_shuffle
 from ..errors import ConfigurationError
 from ..hardware.host import collect_host
-from ..training.losses import targets_of
+from ..training.losses import LossConfig, balanced_class_weights, targets_of
 from .config import SplitConfig, TrainConfig
 
 
@@ -46,6 +47,14 @@ def make_pipeline(config: TrainConfig, examples: Examples) -> Pipeline:
             seed=config.seed,
         ),
     )
+
+
+def weigh_classes(config: TrainConfig, train_part: Examples) -> LossConfig:
+    """Returns the run's loss, weighted by class where the configuration asks for that."""
+    if config.class_weights != "balanced":
+        return config.loss
+    weights = balanced_class_weights(train_part.known_labels, len(train_part.class_names))
+    return replace(config.loss, class_weights=weights)
 
 
 def _hold_out(loaded: dict[str, Examples], split: SplitConfig) -> tuple[Examples, Examples]:

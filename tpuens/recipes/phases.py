@@ -136,15 +136,17 @@ class PhaseRun:
             on_step=on_step,
             on_progress=self._observer.on_progress,
         )
-        validation = self._sources["validation"]
-        scores = compute_scores(validation.examples.known_labels, self._trainer.predict(validation))
-        self._observer.on_epoch(report, scores)
-        return (
-            {"phase": self._phase.name}
-            | asdict(report)
-            | {"learning_rate": float(self._rates[number * report.steps])}
-            | {f"validation_{name}": value for name, value in scores.as_dict().items()}
-        )
+        row = {"phase": self._phase.name, "learning_rate": float(self._rates[number * report.steps])}
+        return row | judge_epoch(self._trainer, report, self._sources["validation"], self._observer)
+
+
+def judge_epoch(
+    trainer: Trainer, report: EpochReport, validation: BatchSource, observer: Observer
+) -> dict[str, Any]:
+    """Returns an epoch's row of the history, its validation scores included, and tells the observer."""
+    scores = compute_scores(validation.examples.known_labels, trainer.predict(validation))
+    observer.on_epoch(report, scores)
+    return asdict(report) | {f"validation_{name}": value for name, value in scores.as_dict().items()}
 
 
 def _best_epoch(rows: list[dict[str, Any]]) -> int:

@@ -5,8 +5,8 @@ The page beside this file, plant_pathology.md, has the commands, the data's layo
 
 from ..ensembling.ensemble import EnsembleConfig
 from ..training.losses import LossConfig
-from ..training.schedules import ScheduleConfig
 from .config import PhaseConfig, SplitConfig, TrainConfig
+from .kaggle import kaggle_member, kaggle_schedule
 from .lite import lite_member
 from .recipe import RecipeConfig
 
@@ -45,25 +45,12 @@ def make_preset(preset: str) -> RecipeConfig:
 
 
 def _kaggle_member(backbone: str, seed: int) -> TrainConfig:
-    schedule = ScheduleConfig(
-        name="kaggle",
-        learning_rate=1e-4,
-        start_learning_rate=1e-5,
-        min_learning_rate=1e-5,
-        warmup_epochs=15,
-        sustain_epochs=3,
-        decay=0.8,
-        scale="replicas",
-    )
-    return TrainConfig(
+    schedule = kaggle_schedule(1e-4, warmup_epochs=15, sustain_epochs=3)
+    return kaggle_member(
+        backbone,
         dataset=DATASET,
-        backbone=backbone,
-        weights="imagenet",
-        image_size=512,
-        batch_size=16,
         phases=(PhaseConfig(epochs=40, schedule=schedule),),
         loss=LossConfig(name="categorical_crossentropy"),
         augment=("flip-horizontal", "flip-vertical"),
-        dtype_policy="mixed_bfloat16",
         seed=seed,
     )

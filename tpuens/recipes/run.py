@@ -26,13 +26,13 @@ from ..training.checkpoints import Checkpoints
 from ..training.features import FeaturePipeline, FeatureStore, collect_features
 from ..training.interrupts import StopRequest, catch_stop_signals
 from ..training.loop import BatchSource, Trainer
-from ..training.losses import activation_of, balanced_class_weights
+from ..training.losses import activation_of
 from ..training.optimizers import TabulatedSchedule, make_optimizer
 from ..training.schedules import learning_rates
 from ..training.step import PredictStep
 from ..training.workers import passed_by_all
 from .config import PhaseConfig, TrainConfig, check_config, read_config
-from .parts import load_parts, make_pipeline
+from .parts import load_parts, make_pipeline, weigh_classes
 from .phases import Observer, PhaseRun
 from .results import write_predictions
 from .run_folder import RunFolder
@@ -148,10 +148,7 @@ class _Run:
             self._parts = self._load_parts()
         self._pipelines = {name: make_pipeline(config, part) for name, part in self._parts.items()}
         train_part = self._parts["train"]
-        self._loss = config.loss
-        if config.class_weights == "balanced":
-            weights = balanced_class_weights(train_part.known_labels, len(train_part.class_names))
-            self._loss = replace(config.loss, class_weights=weights)
+        self._loss = weigh_classes(config, train_part)
         observer.on_status(f"building {config.backbone}")
         keras.utils.set_random_seed(config.seed)
         self._batch = resolve_batch_size(
