@@ -94,6 +94,24 @@ def test_an_unlabelled_part_is_predicted_and_scored_by_what_is_labelled(
     assert "scored on: nothing (there are no labels)" in plain.output
 
 
+def test_a_submission_has_the_samples_columns_and_order(runs: list[Path], tmp_path: Path) -> None:
+    sample = tmp_path / "sample_submission.csv"
+    rows = "".join(f"kaggle_{index},0,0,0\n" for index in reversed(range(40)))
+    sample.write_text(f"image_id,z,x,y\n{rows}")
+    result = call(
+        *(*runs, "--split", "kaggle", "--output", tmp_path / "k.npz"),
+        *("--submission", tmp_path / "s.csv", "--sample-submission", sample),
+    )
+    assert result.exit_code == 0, result.output
+    header, first, *_ = (tmp_path / "s.csv").read_text().splitlines()
+    assert header == "image_id,z,x,y"
+    name, *values = first.split(",")
+    last = load_predictions(tmp_path / "k.npz").probabilities[-1]
+    assert name == "kaggle_39"
+    assert [np.float32(value) for value in values] == last[[2, 0, 1]].tolist()
+    assert "name the file to write" in refusal(*runs, "--sample-submission", sample)
+
+
 def test_weights_that_are_given_choose_the_weighted_mean(runs: list[Path]) -> None:
     report = json.loads(call(*runs, "--weights", "1,3", "--json").stdout)
     assert (report["ensemble"]["method"], report["2: two"]["weight"]) == ("weighted", 0.75)

@@ -44,8 +44,9 @@ def test_probabilities_follow_the_samples_columns_and_order(tmp_path: Path) -> N
 
 def test_a_label_is_the_number_of_the_most_probable_class(tmp_path: Path) -> None:
     given = sample(tmp_path, "id,label\nTest_1,0\nTest_0,0\n")
-    write_submission(LEAVES, given, tmp_path / "s.csv", kind="label")
-    assert read(tmp_path / "s.csv") == [["id", "label"], ["Test_1", "2"], ["Test_0", "2"]]
+    for kind in ("label", None):  # None: the sample's only column is named so
+        write_submission(LEAVES, given, tmp_path / "s.csv", kind=kind)
+        assert read(tmp_path / "s.csv") == [["id", "label"], ["Test_1", "2"], ["Test_0", "2"]]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`tpuens data`: list, show and convert data sets, and look at augmentations."""
+"""`tpuens data`: list, show, convert and verify data sets, and look at augmentations."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,9 @@ import typer
 from .convert import convert
 from .options import DataDir, split_names
 
-data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show and convert data sets.")
+data_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="List, show, convert and verify data sets."
+)
 data_app.command("convert")(convert)
 
 Name = Annotated[str, typer.Argument(help="A name from `tpuens data list`.")]
@@ -41,6 +43,16 @@ def show_data(
     if contact_sheet is not None:
         draw_contact_sheet(parts["train"], contact_sheet)
         typer.echo(f"contact sheet: {contact_sheet}")
+
+
+@data_app.command("verify")
+def verify_data(
+    folder: Annotated[Path, typer.Argument(help="A folder that `tpuens data convert` wrote.")],
+) -> None:
+    """Hold every shard of converted records against its checksum."""
+    from ..data.checksums import verify_records
+
+    typer.echo(f"{verify_records(folder)} shards are as they were written: {folder}")
 
 
 @data_app.command("augment")

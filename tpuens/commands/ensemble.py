@@ -33,6 +33,12 @@ def ensemble(
     ] = None,
     split: Annotated[str, typer.Option(help="Which predictions of the runs are combined.")] = "test",
     output: Annotated[Path | None, typer.Option(help="Write the ensemble's predictions here.")] = None,
+    submission: Annotated[
+        Path | None, typer.Option(help="Write a competition's CSV of the ensemble's predictions here.")
+    ] = None,
+    sample_submission: Annotated[
+        Path | None, typer.Option(help="The competition's own, whose columns and order that CSV takes.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Combine predictions, and score every member and the ensemble on examples that no fit has seen.
@@ -44,8 +50,14 @@ def ensemble(
     from ..ensembling.ensemble import EnsembleConfig
     from ..ensembling.honesty import evaluate_ensemble
     from ..evaluation.predictions import load_predictions, save_predictions
+    from ..evaluation.submissions import write_submission
     from ..tables import print_described
 
+    if sample_submission is not None and submission is None:
+        raise ConfigurationError(
+            "--sample-submission says what --submission is to look like: name the file to write. "
+            f"Received: sample_submission={str(sample_submission)!r} alone"
+        )
     default = "mean" if weights is None and search is None else "weighted"
     config = EnsembleConfig(
         method=method or default,
@@ -62,6 +74,8 @@ def ensemble(
         part=split if all(path.is_dir() for path in members) else "given",
         fit_part=fit or "validation",
     )
+    if submission is not None:
+        write_submission(evaluation.predictions, sample_submission, submission)
     if output is not None:
         save_predictions(output, evaluation.predictions)
     report = describe_evaluation(
@@ -73,6 +87,8 @@ def ensemble(
         print_described(report)
     if output is not None:
         typer.echo(f"predictions of {len(evaluation.predictions)} examples: {output}", err=as_json)
+    if submission is not None:
+        typer.echo(f"submission: {submission}", err=as_json)
 
 
 def _find_files(members: Sequence[Path], split: str) -> list[Path]:

@@ -14,7 +14,7 @@ Kind = Literal["probabilities", "label"]
 
 
 def write_submission(
-    predictions: Predictions, sample: Path | None, path: Path, kind: Kind = "probabilities"
+    predictions: Predictions, sample: Path | None, path: Path, kind: Kind | None = None
 ) -> None:
     """Writes a submission file, whole or not at all.
 
@@ -24,13 +24,17 @@ def write_submission(
             for a column ``id``, the classes' own order, and the order of the predictions.
         path: The CSV to write.
         kind: ``"probabilities"``: a column a class (Plant Pathology); ``"label"``: one column ``label`` with
-            the number of the most probable class (Flower Classification).
+            the number of the most probable class (Flower Classification). None: what the sample's columns
+            ask for, and probabilities without one.
 
     Raises:
         ConfigurationError: One label was asked for where classes do not exclude each other.
         DataError: The sample cannot be read, or its columns or ids are not those of the predictions; or the
             file cannot be written.
     """
+    asked = None if sample is None else _read_sample(sample)
+    if kind is None:
+        kind = "label" if asked is not None and asked[0][1:] == ["label"] else "probabilities"
     if kind == "label" and predictions.is_multi_label:
         raise ConfigurationError(
             "A submission of one label an example needs classes that exclude each other. "
@@ -38,9 +42,8 @@ def write_submission(
         )
     columns = list(predictions.class_names) if kind == "probabilities" else ["label"]
     ids: list[str] = [str(one) for one in predictions.ids]
-    header, wanted = ["id", *columns], ids
+    header, wanted = asked or (["id", *columns], ids)
     if sample is not None:
-        header, wanted = _read_sample(sample)
         _check_columns(sample, header[1:], columns)
         _check_ids(sample, wanted, ids, predictions.source)
     place = {one: index for index, one in enumerate(ids)}

@@ -1,0 +1,58 @@
+"""The Python in README and on the recipes' pages names what there is."""
+
+import ast
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "tpuens" / "recipes").glob("*.md"))]
+EXAMPLES = {
+    f"{page.name} {number}": code
+    for page in PAGES
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL), 1)
+}
+
+
+def module_file(module: str) -> Path:
+    """Returns the file of a module of ours; its packages are imported, it is not."""
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None, module
+    return Path(spec.origin)
+
+
+def functions_and_classes(path: Path) -> dict[str, ast.FunctionDef | ast.ClassDef]:
+    body = ast.parse(path.read_text("utf-8")).body
+    return {node.name: node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+
+
+def accepts(node: ast.FunctionDef | ast.ClassDef) -> set[str]:
+    """Returns the names that a function or a dataclass takes."""
+    if isinstance(node, ast.ClassDef):
+        return {
+            one.target.id
+            for one in node.body
+            if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
+        }
+    return {one.arg for one in (*node.args.args, *node.args.kwonlyargs)}
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 3
+
+
+@pytest.mark.parametrize("code", EXAMPLES.values(), ids=EXAMPLES)
+def test_an_example_imports_and_calls_what_there_is(code: str) -> None:
+    tree = ast.parse(code)
+    ours = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(("tpuens", "bench")):
+            there = functions_and_classes(module_file(node.module))
+            ours |= {alias.name: there[alias.name] for alias in node.names}
+    assert ours
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ours:
+            assert {keyword.arg for keyword in call.keywords} <= accepts(ours[call.func.id])
