@@ -15,9 +15,9 @@ from tpuens.data.datasets import DATASETS, load_examples
 from tpuens.data.examples import Examples
 from tpuens.data.pipeline import Pipeline, PipelineConfig
 from tpuens.data.splits import TEST_FRACTION, TEST_SEED, split_holdout
+from tpuens.data.streams import PREFETCH_BATCHES, count_parallel_calls
 from tpuens.hardware.allocator import keep_freed_memory
 from tpuens.hardware.batches import BatchSize, resolve_batch_size
-from tpuens.hardware.host import collect_host
 from tpuens.models.backbones import BACKBONES
 from tpuens.models.classifier import build_classifier
 from tpuens.training.loop import Trainer
@@ -36,7 +36,6 @@ LOSS = "sparse_categorical_crossentropy"
 MIXED_LOSS = "categorical_crossentropy"
 LEARNING_RATE = 1e-3
 SYNTHETIC_CLASSES = 10
-PREFETCH_BATCHES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,11 +219,6 @@ def describe_pipeline(pipeline: Pipeline) -> dict[str, Any]:
         "prefetch": config.prefetch,
         "cache": "memory" if config.cache else "none",
     }
-
-
-def count_parallel_calls() -> int:
-    """Returns the cores that this process may use: one call of the pipeline's map on each."""
-    return max(1, int(collect_host().cpu.usable_cores))
 
 
 def make_synthetic_batch(request: Request, strategy: Any, batch: BatchSize, num_classes: int) -> Any:

@@ -135,6 +135,16 @@ def test_a_stream_is_the_wanted_batches_of_epoch_after_epoch() -> None:
     assert_same_batches(collect(stream.take(len(wanted))), wanted)
 
 
+def test_no_pipeline_waits_for_the_tuner_when_it_is_dropped() -> None:
+    pipeline = make_pipeline(make_numbers(44))
+    for dataset in (
+        pipeline.train_batches(8, epoch=0),
+        pipeline.train_stream(8, epoch=0, batches_per_epoch=4),
+        pipeline.evaluation_batches(8),
+    ):
+        assert dataset.options().autotune.enabled is False
+
+
 def test_shards_joined_step_by_step_are_the_batches_of_one_worker() -> None:
     pipeline = make_pipeline(make_numbers(70), augment=("flip-horizontal", "contrast"))
     shards = [collect(pipeline.train_batches(8, epoch=1, skip_batches=1, shard=(i, 3))) for i in range(3)]

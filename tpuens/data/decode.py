@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from ..errors import DataError
 from .examples import ArrayImages, EncodedImages, Examples, Images
+from .streams import count_parallel_calls, untuned
 
 _READ_ERRORS = (
     tf.errors.InvalidArgumentError,
@@ -123,10 +124,10 @@ def find_corrupt(examples: Examples) -> list[str]:
     indices = tf.data.Dataset.range(len(examples))
     decoded = indices.map(
         tf.autograph.experimental.do_not_convert(decode),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=count_parallel_calls(),
         deterministic=False,
     )
-    for index, _ in decoded.ignore_errors().as_numpy_iterator():
+    for index, _ in untuned(decoded.ignore_errors()).as_numpy_iterator():
         readable[index] = True
     return [str(name) for name in examples.ids[~readable]]
 

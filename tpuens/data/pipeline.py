@@ -5,8 +5,7 @@ shuffle is complete whatever the data set's size, a resumed run skips without de
 sees the same global batches, and the cache, which is filled and read by index, changes nothing but speed.
 """
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -19,6 +18,7 @@ from .augment import AUGMENTATIONS, VIEWS
 from .decode import make_reader
 from .examples import ArrayImages, Examples
 from .memory import remember
+from .streams import PREFETCH_BATCHES, count_parallel_calls, stream_epochs, untuned
 
 Targets = Literal["index", "vector"]
 
@@ -36,8 +36,8 @@ class PipelineConfig:
         cache: Whether to keep the decoded images in memory: n × height × width × channels bytes. Filled
             in passing by whatever reads an image first.
         seed: Decides the order of every epoch, and the augmentations.
-        num_parallel_calls: Images that are read at a time. None: tf.data tunes it.
-        prefetch: Batches that are made ahead. None: tf.data tunes it.
+        num_parallel_calls: Images that are read at a time. None: one on each core that may be used.
+        prefetch: Batches that are made ahead. None: `PREFETCH_BATCHES`.
     """
 
     image_shape: tuple[int, int, int]
@@ -59,7 +59,7 @@ class PipelineConfig:
         for name in ("num_parallel_calls", "prefetch"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ConfigurationError(f"{name} must be 1 or more, or left to tf.data. Received: {value}")
+                raise ConfigurationError(f"{name} must be 1 or more, or left open. Received: {value}")
         if self.targets not in get_args(Targets):
             raise ConfigurationError(f"Targets are 'index' or 'vector'. Received: targets={self.targets!r}")
         for name in self.augment:
@@ -146,8 +146,7 @@ class Pipeline:
     ) -> tf.data.Dataset:
         """Returns the batches of an epoch and of all that follow, without end, as `train_batches` has them.
 
-        A data set an epoch would be opened and dropped every time, and dropping one takes TensorFlow up to
-        several seconds.
+        So the next epoch's batches are read while the model is validated.
 
         Args:
             batch_size: As for `train_batches`, and so are the others.
@@ -156,7 +155,7 @@ class Pipeline:
             skip_batches: Of the first epoch.
             shard: Which part of how many.
         """
-        draws = draw_epochs(
+        draw = draw_epochs(
             self,
             batch_size,
             epoch=epoch,
@@ -164,15 +163,8 @@ class Pipeline:
             skip_batches=skip_batches,
             shard=shard,
         )
-        first = self._draw_examples(np.zeros((1, batch_size), np.int64), epoch)
-        signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in first)
-        drawn = tf.data.Dataset.from_generator(
-            lambda: (self._draw_examples(batches, number) for number, batches in draws()),
-            output_signature=signature,
-        )
-        return self._train_batched(
-            drawn.flat_map(tf.autograph.experimental.do_not_convert(_slices)), batch_size
-        )
+        drawn = stream_epochs(lambda number: self._draw_examples(draw(number), number), epoch)
+        return self._train_batched(drawn, batch_size)
 
     def _draw_examples(self, batches: npt.NDArray[np.int64], epoch: int) -> tuple[npt.NDArray[Any], ...]:
         """Returns position, label and augmentation seeds of the examples in batches of an epoch."""
@@ -260,11 +252,11 @@ class Pipeline:
         return order, seeds.view(np.int64)
 
     def _mapped(self, dataset: tf.data.Dataset, function: Callable[..., Any]) -> tf.data.Dataset:
-        parallel = self.config.num_parallel_calls or tf.data.AUTOTUNE
+        parallel = self.config.num_parallel_calls or count_parallel_calls()
         return dataset.map(function, num_parallel_calls=parallel, deterministic=True)
 
     def _prefetched(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        return dataset.prefetch(self.config.prefetch or tf.data.AUTOTUNE)
+        return untuned(dataset.prefetch(self.config.prefetch or PREFETCH_BATCHES))
 
 
 def draw_epochs(
@@ -275,24 +267,14 @@ def draw_epochs(
     batches_per_epoch: int,
     skip_batches: int = 0,
     shard: tuple[int, int] = (0, 1),
-) -> Callable[[], Iterator[tuple[int, npt.NDArray[np.int64]]]]:
-    """Returns what yields (epoch, positions of its examples by batch) for `Pipeline.train_stream`."""
+) -> Callable[[int], npt.NDArray[np.int64]]:
+    """Returns what draws the positions of an epoch's examples, by batch, for `Pipeline.train_stream`."""
 
-    def draw(number: int, skip: int) -> npt.NDArray[np.int64]:
+    def draw(number: int) -> npt.NDArray[np.int64]:
         batches = pipeline.draw_batches(batch_size, epoch=number, shard=shard)
-        return batches[skip:batches_per_epoch]
+        return batches[skip_batches if number == epoch else 0 : batches_per_epoch]
 
-    draw(epoch, skip_batches)  # so that what is wrong is said here, and not by TensorFlow
-
-    def draws() -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-        for number in itertools.count(epoch):
-            yield number, draw(number, skip_batches if number == epoch else 0)
-
-    return draws
-
-
-def _slices(*parts: Any) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensor_slices(parts)
+    return draw
 
 
 def _check_batching(batch_size: int, shard: tuple[int, int]) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from ..data.examples import Examples
 from ..data.pipeline import Pipeline, draw_epochs
+from ..data.streams import PREFETCH_BATCHES, stream_epochs, untuned
 from ..errors import DataError
 from .loop import predict_examples
 from .step import PredictStep
@@ -142,7 +143,7 @@ class FeaturePipeline:
         shard: tuple[int, int] = (0, 1),
     ) -> tf.data.Dataset:
         """Returns the batches of an epoch and of all that follow, as `Pipeline.train_stream`."""
-        draws = draw_epochs(
+        draw = draw_epochs(
             self._pipeline,
             batch_size,
             epoch=epoch,
@@ -152,16 +153,13 @@ class FeaturePipeline:
         )
         with tf.device("CPU:0"):
             features, targets = tf.constant(self._features("plain")), tf.constant(self._pipeline.targets())
-        drawn = tf.data.Dataset.from_generator(
-            lambda: (batches for _, batches in draws()),
-            output_signature=tf.TensorSpec((None, batch_size), tf.int64),
-        )
+        drawn = stream_epochs(lambda number: (draw(number),), epoch)
 
         def gather(chosen: Any) -> tuple[Any, Any]:
             return tf.gather(features, chosen), tf.gather(targets, chosen)
 
-        batches = drawn.unbatch().map(tf.autograph.experimental.do_not_convert(gather))
-        return batches.prefetch(tf.data.AUTOTUNE)
+        batches = drawn.map(tf.autograph.experimental.do_not_convert(gather))
+        return untuned(batches.prefetch(PREFETCH_BATCHES))
 
     def evaluation_batches(self, batch_size: int, view: str = "plain") -> tf.data.Dataset:
         """Returns every example once, in order, and its index, as `Pipeline.evaluation_batches`."""
@@ -170,4 +168,6 @@ class FeaturePipeline:
         padding = -len(features) % batch_size
         rows = np.concatenate([features, np.zeros((padding, *features.shape[1:]), features.dtype)])
         padded = np.concatenate([index, np.full(padding, -1, np.int64)])
-        return tf.data.Dataset.from_tensor_slices((rows, padded)).batch(batch_size, drop_remainder=True)
+        return untuned(
+            tf.data.Dataset.from_tensor_slices((rows, padded)).batch(batch_size, drop_remainder=True)
+        )
