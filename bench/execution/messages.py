@@ -13,6 +13,7 @@ from ..records.record import (
     Configuration,
     Energy,
     Environment,
+    Flops,
     Memory,
     Metric,
     Outcomes,
@@ -51,6 +52,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     outcomes: tuple[Outcomes, ...] = ()
     memory: Memory
     references: tuple[Series, ...] = ()
+    flops: Flops | None = None
     energy: tuple[Energy, ...] = ()
     warnings: tuple[Caution, ...]
 

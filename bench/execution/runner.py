@@ -22,6 +22,7 @@ from ..measuring.environment import (
 )
 from ..measuring.timing import Probe, measure_fence, measure_null_step, measure_probe
 from ..records.record import Energy, Environment, Memory, Series
+from ..scenarios.flops import count_flops
 from ..scenarios.planting import prepare_workload
 from ..scenarios.profiling import trace_probes
 from ..scenarios.references import measure_references
@@ -78,6 +79,10 @@ def run_request(
         probes = [one for one in workload.probes if one.name in SCENARIOS[request.scenario.name].compares]
         measured = _measure_in_turns(probes, timed, send, read_memory, receive)
     environment = describe(workload.dataset_fingerprint)
+    flops = None
+    if receive is None and request.repeat == 0 and workload.networks is not None:  # repeats have the same
+        with timed("flops"):
+            flops = count_flops(workload.networks())
     finished = Finished(
         environment=environment,
         workload=workload.key,
@@ -91,6 +96,7 @@ def run_request(
         outcomes=tuple(measured.evaluation.outcomes),
         memory=measured.memory,
         references=measured.references,
+        flops=flops,
         energy=measured.energy,
         warnings=environment_cautions(environment, before=measured.before, after=measured.after),
     )

@@ -10,6 +10,7 @@ from tpuens.evaluation.predictions import Predictions, label_predictions
 
 from ..records.record import Metric, Outcomes, Parameter, WorkloadKey
 from ..suites import Request
+from .flops import Network, training_network
 from .planting import SPOILT, spoil_weights
 from .scores import make_metrics, make_outcomes
 from .workload import (
@@ -23,6 +24,7 @@ from .workload import (
     describe_pipeline,
     load_parts,
     make_pipeline,
+    make_synthetic_batch,
     read_options,
     resolve_batch,
     resolve_image_shape,
@@ -85,6 +87,24 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             keep(combine_predictions(members), {"seed": seed, "of": "ensemble"})
         return Evaluation(metrics=metrics, outcomes=outcomes)
 
+    def make_networks() -> list[Network]:
+        synthetic = make_synthetic_batch(request, strategy, batch, len(train_part.class_names))
+        made = {
+            name: training_network(
+                build_trainer(
+                    request,
+                    strategy,
+                    Phases(),
+                    batch=batch,
+                    num_classes=len(train_part.class_names),
+                    backbone=name,
+                ),
+                synthetic,
+            )
+            for name in dict.fromkeys(backbones[:count])
+        }
+        return [made[backbones[member % len(backbones)]] for member in range(count)]
+
     return Workload(
         key=WorkloadKey(
             scenario="ensemble-accuracy",
@@ -101,4 +121,5 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         ),
         evaluate=evaluate,
         dataset_fingerprint=train_part.fingerprint(),
+        networks=make_networks,
     )

@@ -9,6 +9,7 @@ from tpuens.training.step import PredictStep
 from ..measuring.timing import Sample
 from ..records.record import WorkloadKey
 from ..suites import Request
+from .flops import predicting_network
 from .predict_probe import make_predict_probe
 from .workload import (
     SYNTHETIC_CLASSES,
@@ -67,4 +68,5 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         ),
         configuration=describe_configuration(request, strategy, large),
         probes=tuple(probes),
+        networks=lambda: [predicting_network(models[0], strategy, images)] * count,
     )

@@ -8,6 +8,7 @@ from tpuens.training.step import PredictStep
 from ..measuring.timing import Sample
 from ..records.record import WorkloadKey
 from ..suites import Request
+from .flops import predicting_network
 from .predict_probe import make_predict_probe
 from .workload import (
     SYNTHETIC_CLASSES,
@@ -28,11 +29,8 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     large = resolve_batch(request, strategy, DEFAULT_BATCH_SIZE)
     single = resolve_batch_size(strategy.num_replicas_in_sync, per_replica_batch_size=1)
     with phases("build"), strategy.scope():
-        predict = PredictStep(
-            model=build_model(request, num_classes=SYNTHETIC_CLASSES),
-            strategy=strategy,
-            jit_compile=request.scenario.jit,
-        )
+        model = build_model(request, num_classes=SYNTHETIC_CLASSES)
+        predict = PredictStep(model=model, strategy=strategy, jit_compile=request.scenario.jit)
     probes = []
     shapes: tuple[tuple[BatchSize, Sample], ...] = ((single, "step"), (large, "block"))
     for batch, sample in shapes:
@@ -60,4 +58,5 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         ),
         configuration=describe_configuration(request, strategy, large),
         probes=tuple(probes),
+        networks=lambda: [predicting_network(model, strategy, images)],
     )

@@ -9,6 +9,7 @@ from tpuens.evaluation.metrics import compute_scores
 
 from ..records.record import Metric, WorkloadKey
 from ..suites import Request
+from .flops import training_network
 from .workload import (
     OPTIMIZER,
     Evaluation,
@@ -20,6 +21,7 @@ from .workload import (
     describe_pipeline,
     load_parts,
     make_pipeline,
+    make_synthetic_batch,
     read_options,
     resolve_batch,
     resolve_image_shape,
@@ -82,4 +84,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         ),
         evaluate=evaluate,
         dataset_fingerprint=examples.fingerprint(),
+        networks=lambda: [
+            training_network(trainer, make_synthetic_batch(request, strategy, batch, num_classes))
+        ],
     )

@@ -12,6 +12,7 @@ from typing import Any
 from ..measuring.timing import Probe
 from ..records.record import WorkloadKey
 from ..suites import Request
+from .flops import training_network
 from .keras_fit import make_iterator_step
 from .synchronising import make_synchronise_probes
 from .workload import (
@@ -92,6 +93,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             *make_synchronise_probes(trainer, phases),
         ),
         fence=trainer.step.fence,
+        networks=lambda: [training_network(trainer, synthetic)],
         dataset_fingerprint=examples.fingerprint(),
     )
 

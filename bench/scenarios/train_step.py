@@ -5,6 +5,7 @@ from typing import Any
 from ..measuring.timing import Probe
 from ..records.record import WorkloadKey
 from ..suites import Request
+from .flops import training_network
 from .synchronising import make_synchronise_probes
 from .workload import (
     OPTIMIZER,
@@ -54,4 +55,5 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             *make_synchronise_probes(trainer, phases),
         ),
         fence=fence,
+        networks=lambda: [training_network(trainer, synthetic)],
     )

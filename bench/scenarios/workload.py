@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ from tpuens.training.step import share_among_replicas
 from ..measuring.timing import Probe
 from ..records.record import Configuration, Metric, Outcomes, WorkloadKey
 from ..suites import Cache, Request
+from .flops import Network
 from .keras_fit import make_batch_step, start_fit
 from .table import SCENARIOS
 
@@ -57,6 +58,8 @@ class Workload:
         fence: The fence of the timed step, to time it with nothing to wait for; None where there is none.
         evaluate: What to find out besides times; told of progress by (done, of).
         dataset_fingerprint: Of the examples, where there are real ones.
+        networks: Makes what an example goes through, for its FLOPs to be counted; None where nothing is
+            multiplied, or nothing but what the scenario's own parameters say.
     """
 
     key: WorkloadKey
@@ -65,6 +68,7 @@ class Workload:
     fence: Callable[[], object] | None = None
     evaluate: Callable[[Callable[[int, int], None]], Evaluation] | None = None
     dataset_fingerprint: str | None = None
+    networks: Callable[[], Sequence[Network]] | None = None
 
 
 @dataclass

@@ -81,7 +81,7 @@ class TrainStep:
                 aggregation=tf.VariableAggregation.SUM,
             )
         one_replica = strategy.num_replicas_in_sync == 1
-        self._gradients = _compile(self._compute_gradients, jit_compile and not one_replica)
+        self._gradients = _compile(self.compute_gradients, jit_compile and not one_replica)
         replica_step = _compile(self._replica_step, jit_compile and one_replica)
         self._step = tf.function(lambda batch: strategy.run(replica_step, args=(batch,)), autograph=False)
         self._fence = tf.function(lambda: strategy.run(self._touch_weights), autograph=False)
@@ -139,12 +139,11 @@ class TrainStep:
         with self.strategy.scope():
             self.totals.assign(tf.zeros(3))
 
-    def _replica_step(self, batch: tuple[Any, Any]) -> None:
-        gradients, totals = self._gradients(batch)
-        self.optimizer.apply(gradients, self._trained)
-        self.totals.assign_add(totals)
+    def compute_gradients(self, batch: tuple[Any, Any]) -> tuple[list[Any], Any]:
+        """Returns the gradients of a replica, scaled as the optimizer wants them, and what the totals gain.
 
-    def _compute_gradients(self, batch: tuple[Any, Any]) -> tuple[list[Any], Any]:
+        Called within `strategy.run`, or on a single device.
+        """
         images, targets = batch
         variables = [variable.value for variable in self._trained]
         # Watching those alone keeps the tape off whatever lies below them, such as a frozen backbone.
@@ -160,6 +159,11 @@ class TrainStep:
         gradients = tape.gradient(scaled, variables)
         right = tf.reduce_sum(_right_share(targets, logits, self._activation))
         return gradients, tf.stack([loss_sum, right, tf.cast(tf.shape(targets)[0], tf.float32)])
+
+    def _replica_step(self, batch: tuple[Any, Any]) -> None:
+        gradients, totals = self._gradients(batch)
+        self.optimizer.apply(gradients, self._trained)
+        self.totals.assign_add(totals)
 
     def _average_statistics(self) -> None:
         values = self.strategy.run(lambda: [tf.identity(variable.value) for variable in self._statistics])
