@@ -32,6 +32,7 @@ _FIGURES = (
     "waiting_share",
     "waiting_verdict",
     "flops_per_second",
+    "mfu",
 )
 
 
@@ -112,6 +113,7 @@ def _series_figures(series: Series, record: RunRecord) -> dict[str, Any]:
         "waiting_share": row.waiting_share,
         "waiting_verdict": waiting_verdict(row.waiting_share) if row.waiting_share is not None else None,
         "flops_per_second": row.flops_per_second,
+        "mfu": row.utilisation.mfu if row.utilisation else None,
     }
     for found in row.percentiles:
         if isinstance(found, Percentile):

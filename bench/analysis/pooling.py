@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from .accuracy import median_scores
 from .labels import Setup, identity, tell_setups_apart, workload_name
+from .roofline import pool_utilisations
 from .statistics import Percentile, TooFewSamples, describe
 from .summary import Row
 from .waterfall import pool_waterfalls
@@ -51,6 +52,7 @@ def _pool_group(rows: list[Row]) -> Row:
         waiting_share=_median(row.waiting_share for row in rows),
         waterfall=pool_waterfalls(row.waterfall for row in rows),
         flops_per_second=_median(row.flops_per_second for row in rows),
+        utilisation=pool_utilisations(row.utilisation for row in rows),
         # The median of only those that got there would flatter the ones that seldom do.
         seconds_to_accuracy=_median(row.seconds_to_accuracy for row in rows) if all(reached) else None,
         reached=reached,

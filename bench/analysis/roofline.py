@@ -7,7 +7,7 @@ measurement error where the fence fails its check too, or where not even a faste
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -153,6 +153,12 @@ def utilisation(series: Series, record: RunRecord) -> Utilisation | None:
     moved = record.flops.bytes_per_example
     intensity = record.flops.per_example / moved if moved else None
     return _utilisation(series, reached, intensity, counted_text(record.flops, factor), peak)
+
+
+def pool_utilisations(found: Iterable[Utilisation | None]) -> Utilisation | None:
+    """Returns the one in the middle, by the share of its own run's peak."""
+    known = sorted((one for one in found if one), key=lambda one: one.mfu)
+    return known[len(known) // 2] if known else None
 
 
 def counted_text(flops: Flops, factor: int) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 from ..records.record import Caution, Configuration, Parameter, RunRecord, Series, Status, WorkloadKey
 from .accuracy import arm_scores, ensemble_scores, final_accuracy, median_scores
 from .labels import MachineNames, Setup, identity, reading_text, setup_facts
+from .roofline import Utilisation, plausibility, share_flops, utilisation
 from .statistics import (
     Percentile,
     Spread,
@@ -52,6 +53,8 @@ class Row:
         first_step_seconds: Tracing, compiling and the first step.
         steadiness: Of each run's samples.
         waterfall: Where the time of a training step goes.
+        utilisation: Of the peak of the devices, by a reading that computes.
+        is_refused: Whether the run's figures are impossible; `reason` says why, and there are none.
         fence_seconds: What a wait for the device costs when there is nothing to wait for: the instrument
             itself, once in each sample.
         cautions: Those that were recorded of the run or of this series, and those its samples raise.
@@ -81,6 +84,8 @@ class Row:
     waiting_share: float | None = None
     waterfall: Waterfall | None = None
     flops_per_second: float | None = None
+    utilisation: Utilisation | None = None
+    is_refused: bool = False
     seconds_to_accuracy: float | None = None
     reached: tuple[bool, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
@@ -94,6 +99,11 @@ class Row:
     def runs(self) -> int:
         """Returns how many runs the row stands for."""
         return len(self.record_ids)
+
+    @property
+    def outcome(self) -> str:
+        """Returns what became of the run in a word."""
+        return "refused" if self.is_refused else self.status
 
     @property
     def batch_size(self) -> int | None:
@@ -139,11 +149,11 @@ class Row:
 def summarise(records: Sequence[RunRecord]) -> list[Row]:
     """Returns the rows of every record: one a series and one a result that is no series.
 
-    A record that failed, was skipped or holds no result gives one row of the kind "nothing" with the
-    reason.
+    A record that failed, was skipped, holds no result or an impossible one gives one row of the kind
+    "nothing" with the reason.
     """
     names = MachineNames(records)
-    return [row for record in records for row in _record_rows(record, names.of(record))]
+    return [row for record in share_flops(records) for row in _record_rows(record, names.of(record))]
 
 
 def series_row(series: Series, record: RunRecord, machine: str) -> Row:
@@ -158,6 +168,7 @@ def series_row(series: Series, record: RunRecord, machine: str) -> Row:
         cautions=(*recorded, *sample_cautions(series, steadiness)),
         parameters=tuple(sorted(series.parameters.items())),
         step_seconds=describe(step_seconds(series)),
+        utilisation=utilisation(series, record),
     )
     if record.workload.phase == "kernel":
         return _as_kernel(row, series)
@@ -168,6 +179,9 @@ def _record_rows(record: RunRecord, machine: str) -> list[Row]:
     common = _record_row(record, machine)
     if record.status != "ok":
         return [common]
+    found = plausibility(record)
+    if found.verdict == "refused":
+        return [replace(common, is_refused=True, reason=f"Refused as a measurement error: {found.why}")]
     rows = [
         series_row(series, record, machine) for series in record.series if series.name != SYNCHRONISE
     ]  # that one is part of a waterfall
@@ -177,6 +191,9 @@ def _record_rows(record: RunRecord, machine: str) -> list[Row]:
         rows.extend(_accuracy_rows(common, record))
     elif record.workload.scenario == "agreement":
         rows.extend(_agreement_rows(common, record))
+    if found.verdict == "flagged":
+        above = Caution(code="above-the-peak", message=found.why)
+        rows = [replace(row, cautions=(*row.cautions, above)) if row.utilisation else row for row in rows]
     return rows or [replace(common, reason="It ran, but recorded no result.")]
 
 

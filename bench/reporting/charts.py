@@ -6,6 +6,7 @@ from ..analysis.summary import Kind, Row
 from ..records.record import RunRecord
 from .drawing import Chart
 from .outcome_charts import draw_accuracy, draw_memory, draw_phases
+from .roofline import draw_rooflines
 from .speed_charts import draw_latency, draw_matrix_products, draw_throughput
 from .svg import drawing_style
 from .waterfall import draw_waterfalls
@@ -29,6 +30,7 @@ def draw_charts(rows: Sequence[Row], records: Sequence[RunRecord]) -> list[Chart
             draw_waterfalls(rows, "chart-waterfall"),
             *_each_scenario(rows, "latency", draw_latency),
             *_each_scenario(rows, "kernel", draw_matrix_products),
+            *draw_rooflines(rows, "chart-roofline"),
             draw_accuracy(records, "chart-accuracy"),
             draw_phases(records, "chart-phases"),
             draw_memory(records, "chart-memory"),

@@ -35,7 +35,7 @@ def result_text(row: Row) -> str:
     if row.kind == "time-to-accuracy" and not all(row.reached):
         return f"{_target(row)} in {sum(row.reached)} of {row.runs}"
     if row.result is None:
-        return row.status if row.kind == "nothing" else "–"
+        return row.outcome if row.kind == "nothing" else "–"
     if row.kind == "throughput":
         return f"{format_number(row.result)} examples/s"
     if row.kind == "latency":
@@ -121,6 +121,13 @@ def _steady(row: Row) -> str:
     return verdicts.pop() if verdicts else ""
 
 
+def _mfu(row: Row) -> str:
+    if row.utilisation is None:
+        return ""
+    peak = row.utilisation.peak
+    return f"{format_number(100 * row.utilisation.mfu)} ({peak.arithmetic}{', measured' * peak.measured})"
+
+
 def _number(metric: str) -> Callable[[Row], str]:
     return lambda row: format_number(row.metrics[metric]) if metric in row.metrics else ""
 
@@ -202,6 +209,7 @@ COLUMNS = (
     Column(header="p90 (ms)", text=_percentile(1), numeric=True),
     Column(header="p99 (ms)", text=_percentile(2), numeric=True),
     Column(header="steady", text=_steady),
+    Column(header="MFU (% of the peak)", text=_mfu, numeric=True),
     Column(header="waiting", text=_waiting, numeric=True),
     Column(
         header="fence (% of a step)",
@@ -222,7 +230,7 @@ COLUMNS = (
     Column(header="peak memory (GiB)", text=lambda row: _gibibytes(row.peak_resident_bytes), numeric=True),
     Column(header="device memory (GiB)", text=lambda row: _gibibytes(row.peak_device_bytes), numeric=True),
     Column(header="runs", text=lambda row: str(row.runs), numeric=True),
-    Column(header="status", text=lambda row: row.status if row.kind == "nothing" else ""),
+    Column(header="status", text=lambda row: row.outcome if row.kind == "nothing" else ""),
     Column(header="reason", text=lambda row: row.reason or "", wraps=True),
     Column(header="set-up", text=lambda row: row.distinction, wraps=True),
     Column(header="details", text=lambda row: details(row.workload, row.configuration), wraps=True),
@@ -242,7 +250,7 @@ CSV_COLUMNS: dict[str, Callable[[Row], object]] = {
     "batch_size": lambda row: row.batch_size,
     "details": lambda row: details(row.workload, row.configuration),
     "setup": lambda row: "; ".join(f"{name} {value}" for name, value in row.setup),
-    "status": lambda row: row.status,
+    "status": lambda row: row.outcome,
     "reason": lambda row: row.reason,
     "examples_per_second": lambda row: row.examples_per_second,
     "relative_mad_percent": lambda row: _scaled(row.relative_mad, 100),
@@ -255,6 +263,8 @@ CSV_COLUMNS: dict[str, Callable[[Row], object]] = {
     "median_fence_ms": lambda row: _scaled(row.fence_seconds, 1e3),
     "waiting_percent": lambda row: _scaled(row.waiting_share, 100),
     "gflops_per_second": lambda row: _scaled(row.flops_per_second, 1e-9),
+    "mfu_percent": lambda row: _scaled(row.utilisation.mfu, 100) if row.utilisation else None,
+    "modelled_flops_per_byte": lambda row: row.utilisation.flops_per_byte if row.utilisation else None,
     "seconds_to_accuracy": lambda row: row.seconds_to_accuracy,
     "top_1_accuracy_percent": lambda row: _scaled(row.metrics.get("top_1_accuracy"), 100),
     "log_loss": lambda row: row.metrics.get("log_loss"),

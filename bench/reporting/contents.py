@@ -51,7 +51,7 @@ class Contents:
         pooled: One row for all repeats.
         tables: Of the pooled rows.
         comparison: One machine beside another; None where there is nothing to compare.
-        without_result: How many runs failed or were skipped.
+        without_result: How many runs failed, were skipped, or hold nothing that can be true.
         logs: Of runs that failed.
         logs_left_out: How many more there are.
         environment: Every recorded fact of the machines.
@@ -100,7 +100,7 @@ def collect_contents(
         pooled=tuple(pooled),
         tables=(*comparison_tables(records), *build_tables(pooled), *([costs] if costs else ())),
         comparison=comparison_table(pooled, list(environments), reference),
-        without_result=sum(record.status != "ok" for record in records),
+        without_result=sum(row.kind == "nothing" for row in rows),
         logs=tuple(_log(record, names) for record in logged[:LOG_LIMIT]),
         logs_left_out=max(0, len(logged) - LOG_LIMIT),
         environment=environment_table(environments) if environments else None,

@@ -29,7 +29,9 @@ _TITLES: dict[Kind, tuple[str, str]] = {
         "“compute” feeds one synthetic batch that is on the device already, “input” runs the input pipeline "
         "alone, “both” trains on what the pipeline delivers; “waiting” is the share of that time in which "
         "the loop waited for input (under 5 % fine, over 20 % input-bound). “fence” is what a wait for the "
-        "device costs by itself, with nothing to wait for; it is in each figure once a block of steps.",
+        "device costs by itself, with nothing to wait for; it is in each figure once a block of steps. "
+        "“MFU” is the model’s FLOPs over time × peak: of a CPU the matrix product measured in the same run, "
+        "of an accelerator what is published for the arithmetic that was used.",
     ),
     "latency": (
         "Latency",
@@ -52,7 +54,10 @@ _TITLES: dict[Kind, tuple[str, str]] = {
         "seeds; ± is the median absolute deviation relative to the median. Of agreement the same weights "
         "under each arm, with the largest difference of a probability from those as trained.",
     ),
-    "nothing": ("Without a result", "Runs that failed, were skipped or recorded nothing, and why."),
+    "nothing": (
+        "Without a result",
+        "Runs that failed, were skipped or recorded nothing, or nothing that can be true, and why.",
+    ),
 }
 
 
@@ -232,7 +237,7 @@ def _column_widths(
 def _sentence(row: Row) -> str:
     what = f"{scenario_text(row)} {workload_name(row.workload)}".strip()
     run = f"{what} with {row.configuration.strategy}"
-    return f"{row.status}: {run} on {row.machine}: {row.reason}"
+    return f"{row.outcome}: {run} on {row.machine}: {row.reason}"
 
 
 def _csv_cell(value: object) -> object:

@@ -3,8 +3,13 @@
 import msgspec
 import pytest
 
+from bench.analysis.pooling import pool
 from bench.analysis.roofline import fence_failure, find_peak, plausibility, share_flops, utilisation
+from bench.analysis.summary import summarise
 from bench.records.record import Accelerator, Flops
+from bench.reporting.roofline import draw_rooflines
+from bench.reporting.svg import drawing_style
+from bench.reporting.tables import build_tables
 
 FENCE = (2e-4,) * 20
 
@@ -166,3 +171,36 @@ def test_blocks_far_faster_than_fenced_steps_betray_a_fence_that_does_not_wait(o
     assert "ms" in fence_failure(record)
     alike = records.series(steps=(100,), examples=(6400,), seconds=(2.0,))
     assert fence_failure(on_gpu(200, series=(alike, slow))) is None
+
+
+def test_a_refused_run_gives_its_reason_in_place_of_figures(on_gpu):
+    (row,) = summarise([on_gpu(156 * 3)])
+    assert (row.kind, row.outcome, row.result) == ("nothing", "refused", None)
+    assert "measurement error" in row.reason
+    (table,) = build_tables([row])
+    assert "throughput (examples/s)" not in table.headers
+    assert "refused" in table.rows[0]
+
+
+def test_a_flagged_figure_stands_with_its_caution(on_gpu):
+    (row,) = summarise([on_gpu(200)])
+    assert row.result == pytest.approx(200)
+    (caution,) = [one for one in row.cautions if one.code == "above-the-peak"]
+    assert "128%" in caution.message
+
+
+def test_the_middle_of_several_runs_stands_for_them(on_cpu):
+    rows = pool(summarise([on_cpu(flops=flops(1e9 * share)) for share in (0.2, 0.4, 1.2)]))
+    (utilised,) = [row.utilisation for row in rows if row.kind == "throughput"]
+    assert utilised.mfu == pytest.approx(0.2)
+    (table,) = build_tables(rows)
+    assert "20.0 (float32, measured)" in table.rows[0]
+
+
+def test_a_roofline_is_drawn_where_bytes_are_modelled_and_says_so(on_cpu, on_gpu):
+    with drawing_style():
+        (chart,) = draw_rooflines(pool(summarise([on_cpu()])), "roof")
+        assert "modelled, not measured" in chart.svg
+        assert "measured" in chart.svg
+        assert "20.0 GB/s" in chart.svg
+        assert draw_rooflines(pool(summarise([on_cpu(flops=flops(bytes_per_example=None))])), "roof") == []
