@@ -43,7 +43,7 @@ def check_memory(pair: Pair, thresholds: Thresholds) -> Iterator[Check]:
             yield make_check(pair, "memory", name, gain, thresholds, why=why)
 
 
-def check_compilation(pair: Pair, thresholds: Thresholds) -> Iterator[Check]:
+def check_compilation(pair: Pair, thresholds: Thresholds, *, confidence: float) -> Iterator[Check]:
     """Yields the check of the seconds that tracing, compiling and the first step took."""
     what = "trace and first step"
     if not all(_compile_seconds(record) for record in (*pair.new, *pair.baseline)):
@@ -51,21 +51,31 @@ def check_compilation(pair: Pair, thresholds: Thresholds) -> Iterator[Check]:
     if pair.takes_turns:
         gains = [math.log(_compile_seconds(old) / _compile_seconds(new)) for new, old in pair.processes()]
         why = f"{len(gains)} pairs of processes"
-        yield make_check(pair, "compile", what, paired_difference(gains), thresholds, why=why)
+        gain = paired_difference(gains, confidence)
+        yield make_check(pair, "compile", what, gain, thresholds, why=why)
     else:
         sides = [[-math.log(_compile_seconds(run)) for run in runs] for runs in (pair.new, pair.baseline)]
-        yield _check_across_days(pair, "compile", what, sides, thresholds, on_host=True)
+        yield _check_across_days(
+            pair, "compile", what, sides, thresholds, confidence=confidence, on_host=True
+        )
 
 
-def check_stored_speed(pair: Pair, thresholds: Thresholds) -> Iterator[Check]:
-    """Yields the check of each series that all runs of both sides timed, through the reference workload."""
+def list_stored_readings(pair: Pair) -> list[Series]:
+    """Returns those series of the first new run that all runs of both sides timed."""
+    runs = [_rates(run.series) for run in (*pair.new, *pair.baseline)]
+    return [one for one in pair.new[0].series if all(series_key(one) in rates for rates in runs)]
+
+
+def check_stored_speed(pair: Pair, thresholds: Thresholds, *, confidence: float) -> Iterator[Check]:
+    """Yields the check of each series that both sides timed, through the reference workload."""
     sides = [[_rates(run.series) for run in runs] for runs in (pair.new, pair.baseline)]
-    for one in pair.new[0].series:
+    for one in list_stored_readings(pair):
         key = series_key(one)
-        if all(key in rates for side in sides for rates in side):
-            speeds = [[rates[key] for rates in side] for side in sides]
-            what, on_host = reading_text(one), one.name == "input" or _is_on_host(key)
-            yield _check_across_days(pair, "speed", what, speeds, thresholds, on_host=on_host)
+        speeds = [[rates[key] for rates in side] for side in sides]
+        what, on_host = reading_text(one), one.name == "input" or _is_on_host(key)
+        yield _check_across_days(
+            pair, "speed", what, speeds, thresholds, confidence=confidence, on_host=on_host
+        )
 
 
 def make_check(
@@ -119,6 +129,7 @@ def _check_across_days(
     speeds: list[list[float]],
     thresholds: Thresholds,
     *,
+    confidence: float,
     on_host: bool,
 ) -> Check:
     """Returns the check of what was measured on different occasions.
@@ -132,6 +143,7 @@ def _check_across_days(
         what: The reading, in words.
         speeds: Logarithms of the new runs' speeds, and of the baseline's.
         thresholds: Of the call.
+        confidence: Of the interval.
         on_host: Whether it is the host's work, whatever the strategy's device.
     """
     name, references = _common_reference(pair, on_host)
@@ -139,7 +151,7 @@ def _check_across_days(
         [speed - reference for speed, reference in zip(side, of_side, strict=True)]
         for side, of_side in zip(speeds, references, strict=True)
     )
-    gain = unpaired_difference(new, baseline)
+    gain = unpaired_difference(new, baseline, confidence)
     floor, source = _days_floor(pair.baseline, baseline)
     runs = f"{len(new)} new and {len(baseline)} baseline runs"
     missing = None
@@ -199,7 +211,7 @@ def _rates(series: Sequence[Series]) -> dict[SeriesKey, float]:
     return {
         series_key(one): math.log(sum(one.steps) / math.fsum(one.seconds))
         for one in series
-        if math.fsum(one.seconds) > 0
+        if math.fsum(one.seconds) > 0 and sum(one.steps) > 0
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from tpuens.errors import ConfigurationError, RunError, TpuensError
+from tpuens.errors import ConfigurationError, DeviceError, RunError, TpuensError
 
 from ..analysis.matching import split_arms
 from ..analysis.ratios import MIN_PAIRS
@@ -57,6 +57,7 @@ def run_against(
 
     Raises:
         ConfigurationError: The budget is too short, or the other commit does not know such a request.
+        DeviceError: This machine cannot make one of the runs.
         RunError: A run failed.
     """
     runs = _Runs(tree=tree, observer=observer or CheckObserver(), budget_seconds=budget_seconds)
@@ -158,7 +159,8 @@ class _Runs:
         write_record(folder, record)
         if record.status != "ok":
             side = "baseline" if record.turns and record.turns.arm == "A" else "new"
-            raise RunError(f"The {side} run {record.status}: {record.reason} Its record is in {folder}")
+            error = DeviceError if record.status == "skipped" else RunError
+            raise error(f"The {side} run {record.status}: {record.reason} Its record is in {folder}")
         return record
 
     def _explain_refusal(self, folder: Path) -> None:

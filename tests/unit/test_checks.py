@@ -167,6 +167,18 @@ def test_stored_runs_are_compared_through_the_reference_workload(days) -> None:
     assert slow.change == pytest.approx(1 / 1.5 - 1, abs=0.02)
 
 
+def test_the_error_is_divided_among_stored_readings_too(days) -> None:
+    def widen(run: RunRecord) -> RunRecord:
+        (series,) = run.series
+        others = (msgspec.structs.replace(series, name=f"again {number}") for number in range(6))
+        return msgspec.structs.replace(run, series=(series, *others))
+
+    new, baseline = days(seed=1), days(seed=2)
+    one = of(check(new, baseline), "speed")
+    seven = of(check(*([widen(run) for run in side] for side in (new, baseline))), "speed", "compute")
+    assert seven.high - seven.low > one.high - one.low
+
+
 def test_a_baseline_of_few_days_is_held_to_the_assumed_floor(days) -> None:
     result = check(days(slower=1.1, runs=3), days(runs=3, seed=2))
     assert of(result, "speed").floor == 0.12
