@@ -96,9 +96,9 @@ def run_comparison(
     check_comparable(a, b)
     a, b = (_time_in_turns(request, turns) for request in (a, b))
     estimate = estimate_pair_seconds(a, b, turns)
-    check_budget(estimate, budget_seconds, min_pairs)
-    plan = open_plan(folder, a, b)
     records = list_pairs(folder)
+    check_budget(estimate, budget_seconds, min_pairs - len(records) // 2)
+    plan = open_plan(folder, a, b)
     before = records[0].turns if records else None
     run = _Run(
         plan=plan,

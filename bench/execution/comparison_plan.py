@@ -114,16 +114,16 @@ def estimate_pair_seconds(a: Request, b: Request, turns: int = TURNS) -> float:
     return max(whole, START_SECONDS + 2 * probes * turns * TURN_SECONDS)
 
 
-def check_budget(pair_seconds: float, budget_seconds: float, min_pairs: int = MIN_PAIRS) -> None:
-    """Checks that the fewest pairs fit the budget.
+def check_budget(pair_seconds: float, budget_seconds: float, missing: int = MIN_PAIRS) -> None:
+    """Checks that the pairs that are missing at least fit the budget.
 
     Raises:
         ConfigurationError: They do not; the message says what would.
     """
-    needed = min_pairs * pair_seconds
+    needed = missing * pair_seconds
     if needed > budget_seconds:
         raise ConfigurationError(
-            f"A comparison takes {min_pairs} pairs of processes at least, here about {needed:.0f} s. "
+            f"A comparison takes {missing} pairs of processes at least, here about {needed:.0f} s. "
             f"Give --budget {math.ceil(needed / 60)}m, or a smaller network. "
             f"Received: budget={budget_seconds:.0f} s"
         )

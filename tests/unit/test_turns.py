@@ -305,7 +305,8 @@ def test_a_failed_pair_keeps_those_before_it_and_the_comparison_goes_on_where_it
         compare(tmp_path, (worker(tmp_path, "A"), fails), Budget(1.0))
     assert len(list_pairs(tmp_path / "out")) == 4
     budget = Budget(1.0)
-    records = compare(tmp_path, (worker(tmp_path, "A"), worker(tmp_path, "B")), budget)
+    # Enough for the four that are missing.
+    records = compare(tmp_path, (worker(tmp_path, "A"), worker(tmp_path, "B")), budget, seconds=50.0)
     assert budget.pairs == 4
     assert [one.turns.pair for one in split_arms(records)[0] if one.turns] == [0, 1, 3, 4, 5, 6]
 
