@@ -49,7 +49,8 @@ class Reading:
         judgement: What may be claimed.
         floor: The noise floor that it was held to.
         floor_state: "fresh", "missing", "stale: …", or whence it was assumed.
-        needed: How many pairs of such runs find a slowdown, by (slowdown, how often); None: none do.
+        needed: By clock and (slowdown, how often it is found): how many pairs of such runs find it; None
+            where the noise floor hides it. By CPU time work alone is found, no sleep.
         reference: The reference workload through which runs were compared that did not take turns.
     """
 
@@ -62,7 +63,7 @@ class Reading:
     judgement: Judgement
     floor: Floor | None
     floor_state: str
-    needed: dict[tuple[float, float], int | None]
+    needed: dict[Clock, dict[tuple[float, float], int | None]]
     reference: str | None = None
 
     @property
@@ -187,12 +188,7 @@ def _read(match: Match, key: SeriesKey, find_floor: FloorOf, now: datetime, erro
     cpus = log_ratios(match, key, "cpu") if _has_cpu_time(match, key) else []
     floor, state = _choose_floor(match, find_floor, now)
     wall, cpu = ratio_interval(walls), ratio_interval(cpus)
-    eyes = 2 if cpu else 1
-    needed = {}
-    if wall and len(walls) >= MIN_PAIRS:
-        share = floor.wall if floor else 0.0
-        sd = statistics.stdev(walls)
-        needed = {one: pairs_needed(sd, *one, floor=share, error=error / eyes) for one in EFFECTS}
+    eyes: dict[Clock, list[float]] = {"wall": walls, "cpu": cpus} if cpus else {"wall": walls}
     return Reading(
         match=match,
         name=reading_text(_by_key(match.a[0].series)[key]),
@@ -203,9 +199,21 @@ def _read(match: Match, key: SeriesKey, find_floor: FloorOf, now: datetime, erro
         judgement=judge(wall, cpu, floor=floor, error=error),
         floor=floor,
         floor_state=state,
-        needed=needed,
+        needed={
+            clock: _pairs_needed(clock, ratios, floor, error / len(eyes))
+            for clock, ratios in eyes.items()
+            if len(ratios) >= MIN_PAIRS
+        },
         reference=reference[0] if reference else None,
     )
+
+
+def _pairs_needed(
+    clock: Clock, ratios: Sequence[float], floor: Floor | None, error: float
+) -> dict[tuple[float, float], int | None]:
+    share = (floor.cpu if clock == "cpu" and floor.cpu is not None else floor.wall) if floor else 0.0
+    sd = statistics.stdev(ratios)
+    return {effect: pairs_needed(sd, *effect, floor=share, error=error) for effect in EFFECTS}
 
 
 def _choose_floor(match: Match, find_floor: FloorOf, now: datetime) -> tuple[Floor | None, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..analysis.compare import Comparison, Reading, compare_records, stored_floor
+from ..analysis.compare import EFFECTS, Comparison, Reading, compare_records, stored_floor
 from ..analysis.labels import describe_run
 from ..analysis.matching import split_arms
 from ..analysis.ratios import CLOCK_NAMES, Interval
@@ -113,11 +113,14 @@ def _how(reading: Reading) -> str:
 
 def _needed(reading: Reading) -> str:
     """Returns how many pairs slowdowns take at this spread."""
-    words = []
-    for (effect, power), pairs in reading.needed.items():
-        takes = f"takes {pairs} pairs" if pairs else "is within the noise floor"
-        words.append(f"{effect:.0%} slower {takes} in {power:.0%} of cases")
-    return "; ".join(words) + " (by wall time, with this spread)" if words else ""
+    sentences = []
+    for effect, power in EFFECTS if reading.needed else ():
+        counts = [
+            f"{pairs[effect, power] or 'no number of'} pairs by {CLOCK_NAMES[clock]}"
+            for clock, pairs in reading.needed.items()
+        ]
+        sentences.append(f"a step {effect:.0%} slower, in {power:.0%} of cases: {', '.join(counts)}")
+    return "; ".join(sentences)
 
 
 def _table(readings: Sequence[Reading]) -> Table:

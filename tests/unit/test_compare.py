@@ -78,7 +78,18 @@ def test_equal_arms_show_no_difference_and_a_tenth_more_time_is_slower(records: 
     assert slower.wall is not None
     assert slower.wall.ratio == pytest.approx(1 / 1.1, abs=0.01)
     assert slower.wall.pairs == len(NOISE)
-    assert slower.needed[0.10, 0.95] == 6
+    assert slower.needed["wall"][0.10, 0.95] == slower.needed["cpu"][0.10, 0.95] == 6
+
+
+def test_the_error_is_shared_out_among_readings_and_clocks(records: Any) -> None:
+    two = [
+        msgspec.structs.replace(one, series=(*one.series, series(one.series[0].seconds[0], name="latency")))
+        for one in live(records, 1.1)
+    ]
+    for run, confidence in ((live(records, 1.1), 0.975), (two, 0.9875)):
+        interval = compare_records(*split_arms(run)).readings[0].judgement.interval
+        assert interval is not None
+        assert interval.confidence == pytest.approx(confidence)
 
 
 def test_a_difference_within_the_noise_floor_is_not_claimed(records: Any) -> None:
@@ -192,7 +203,8 @@ def test_a_comparison_in_words_says_ratio_interval_floor_verdict_and_environment
     text = comparison_text(comparison)
     for part in (
         "0.90", "tpuens-bench calibrate train-step", "B is slower, by wall time", "8 pairs",
-        "python: 3.11.2 → 3.12.0", "tensorflow: 2.21.0 → not set", "10% slower takes 6 pairs in 95% of cases",
+        "python: 3.11.2 → 3.12.0", "tensorflow: 2.21.0 → not set",
+        "10% slower, in 95% of cases: 6 pairs by wall time",
     ):  # fmt: skip
         assert part in text, part
     assert "B is slower, by wall time" in comparison_markdown(comparison)
