@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..records.record import RunRecord, Series
 from ..records.store import RECORDS_FOLDER, RecordError, latest_records, list_records, read_record
+from .roofline import plausibility, share_flops
 
 _SLACK = 1e-6  # seconds: two clocks were read one after the other
 
@@ -36,13 +37,13 @@ def merge_folders(folders: Sequence[Path]) -> Merged:
     """Returns the records of run folders, of folders of run folders, and of single files, each checked.
 
     A record counts if it can be read, was not planted, is the first of its id, and could be true: see
-    `find_faults`.
+    `find_faults` and, for what a device can compute at all, `bench.analysis.roofline.plausibility`.
 
     Raises:
         RecordError: A folder holds no records, or none of all files counts.
     """
     known: dict[str, Path] = {}
-    merged: list[tuple[RunRecord, ...]] = []
+    read: list[list[RunRecord]] = []
     refusals: list[Refusal] = []
     for folder in dict.fromkeys(run for given in folders for run in _find_runs(given)):
         records = []
@@ -60,11 +61,15 @@ def merge_folders(folders: Sequence[Path]) -> Merged:
             else:
                 known[record.id] = path
                 records.append(record)
-        merged.append(tuple(latest_records(records)))
-    if not known:
+        read.append(records)
+    impossible = _find_impossible([record for records in read for record in records])
+    refusals += [Refusal(path=known[id], reason=reason) for id, reason in impossible.items()]
+    possible = [[record for record in records if record.id not in impossible] for records in read]
+    if not any(possible):
         told = "\n".join(f"{refusal.path}: {refusal.reason}" for refusal in refusals)
         raise RecordError(f"None of the records counts.\n{told}\nReceived: {', '.join(map(str, folders))}")
-    return Merged(folders=tuple(merged), refusals=tuple(refusals))
+    folders_read = tuple(tuple(latest_records(records)) for records in possible)
+    return Merged(folders=folders_read, refusals=tuple(refusals))
 
 
 def find_faults(record: RunRecord) -> Iterator[str]:
@@ -81,6 +86,12 @@ def find_faults(record: RunRecord) -> Iterator[str]:
             yield f"{metric.name} is {metric.value:g}, not a share between 0 and 1"
     for series in record.series:
         yield from _series_faults(series, record)
+
+
+def _find_impossible(records: Sequence[RunRecord]) -> dict[str, str]:
+    """Returns why each record that passes what its device can do is refused, by its id."""
+    verdicts = {record.id: plausibility(record) for record in share_flops(records)}
+    return {id: found.why for id, found in verdicts.items() if found.verdict == "refused"}
 
 
 def _series_faults(series: Series, record: RunRecord) -> Iterator[str]:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from bench.analysis.merging import find_faults, merge_folders
-from bench.records.record import Metric
+from bench.records.record import Accelerator, Flops, Metric
 from bench.records.store import RecordError, write_record
 
 
@@ -98,6 +98,26 @@ def test_an_attempt_that_was_repeated_counts_once(tmp_path, records):
     for record in (failed, done):
         write_record(tmp_path, record)
     assert merge_folders([tmp_path]).folders == ((done,),)
+
+
+def test_a_rate_beyond_what_the_device_can_do_is_refused(tmp_path, records):
+    def on_gpu(per_example):
+        return records.record(
+            environment=records.environment(accelerators=(Accelerator(kind="gpu", model="NVIDIA H200"),)),
+            configuration={"strategy": "gpu", "global_batch_size": 100},
+            series=(records.series(),),  # 200 examples a second
+            flops=Flops(per_example=per_example, of="training step", method="hlo-cost-analysis"),
+            workload={"options": {"per_example": per_example}},
+        )
+
+    good = on_gpu(1e9)
+    write_record(tmp_path, good)
+    path = write_record(tmp_path, on_gpu(1e12))  # 200 TFLOP/s in float32, of 67
+    merged = merge_folders([tmp_path])
+    assert merged.folders == ((good,),)
+    (refusal,) = merged.refusals
+    assert refusal.path == path
+    assert "of the peak in float32" in refusal.reason
 
 
 def test_nothing_that_counts_is_an_error_that_names_every_file(tmp_path, good, records):
