@@ -53,12 +53,17 @@ def draw_waterfalls(rows: Sequence[Row], name: str) -> Chart | None:
     axes.set_xlabel("share of a step (%)")
     add_grid(axes, "x")
     add_legend(axes, entries)
+    reading = (
+        "Behind each label stands the time of a mean step. Waiting for input is measured where it happens; "
+        "under 5 % is fine, over 20 % is input-bound."
+    )
+    if any(waterfall.on_cpu for _, waterfall in shown):
+        reading += " On a CPU the pipeline works on the step's own cores, so that compute takes longer too."
     return finish_chart(
         axes,
         name,
         title,
-        "Behind each label stands the time of a mean step. Waiting for input is measured where it happens; "
-        "under 5 % is fine, over 20 % is input-bound.",
+        reading,
         common=common,
         left_out=len(found) - len(shown),
     )
