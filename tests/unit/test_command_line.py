@@ -105,6 +105,7 @@ def test_overrides_that_make_two_scenarios_the_same_run_it_once(bench: Command) 
     [
         (["run", "--strategy", "gpus"], "Did you mean 'gpu'"),
         (["run", "--dtype-policy", "int8", "--strategy", "cpu"], "mixed_bfloat16"),
+        (["run", "--loop", "keras", "--strategy", "cpu"], "Did you mean 'keras-fit'"),
         (["run", "--repeats", "0", "--strategy", "cpu"], "at least once"),
         (["run", "--env", "XLA_FLAGS", "--strategy", "cpu"], "NAME=VALUE"),
         (["run", "--backbone", "vgg99", "--strategy", "cpu"], "Did you mean 'vgg19'"),

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest
 
 from tpuens.errors import RunError
-from tpuens.evaluation.metrics import accuracy_interval, compute_scores, confusion_matrix
+from tpuens.evaluation.metrics import accuracy_interval, compute_scores, confusion_matrix, find_right
 
 LABELS = np.array([[1, 0], [1, 1], [0, 0], [0, 1]])
 PROBABILITIES = np.array([[0.9, 0.1], [0.62, 0.38], [0.7, 0.18], [0.1, 0.82]], np.float32)
@@ -22,6 +22,11 @@ def test_multi_label_scores_are_what_their_definitions_say() -> None:
     # Right of those with equal confidence: 3 of 3 at 0.9, 1 of 2 at 0.62, 0 of 1 at 0.7, 2 of 2 at 0.82.
     gaps = abs(3 - 2.7) + abs(1 - 1.24) + abs(0 - 0.7) + abs(2 - 1.64)
     assert scores.expected_calibration_error == pytest.approx(gaps / 8)
+
+
+def test_an_example_is_right_whose_every_class_is() -> None:
+    assert find_right(LABELS, PROBABILITIES).tolist() == [True, False, False, True]
+    assert find_right(np.array([0, 1, 1]), PROBABILITIES[:3]).tolist() == [True, False, False]
 
 
 def test_multi_label_rows_need_not_sum_to_one() -> None:

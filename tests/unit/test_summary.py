@@ -5,7 +5,7 @@ import pytest
 
 from bench.analysis.accuracy import accuracies_by_seed, final_accuracy
 from bench.analysis.crossover import find_crossovers
-from bench.analysis.labels import tell_apart
+from bench.analysis.labels import label_words, tell_apart
 from bench.analysis.machines import choose_reference, compare_machines
 from bench.analysis.phases import pool_phases
 from bench.analysis.pooling import pool
@@ -95,6 +95,30 @@ def test_an_ensemble_is_set_beside_its_members(records):
     assert ensemble.result == pytest.approx(0.90)
     assert ensemble.metrics["log_loss"] == 0.5
     assert members.result == pytest.approx(0.76)
+
+
+def test_every_arm_of_an_agreement_is_a_row_of_its_own(records):
+    metrics = tuple(
+        Metric(name=name, value=value, parameters={"arm": arm})
+        for arm, accuracy, difference in (("as trained", 0.9, 0.0), ("mixed_float16", 0.89, 0.002))
+        for name, value in (("top_1_accuracy", accuracy), ("largest_absolute_difference", difference))
+    )
+    rows = summarise([records.record("agreement", metrics=metrics)])
+    assert [(row.kind, row.reading, row.result) for row in rows] == [
+        ("accuracy", "as trained", 0.9),
+        ("accuracy", "mixed_float16", 0.89),
+    ]
+    assert rows[1].metrics["largest_absolute_difference"] == 0.002
+
+
+def test_what_the_input_pipeline_did_stands_in_the_details(records):
+    record = records.record(
+        workload={"augment": ("shift", "mixup"), "image_shape": (32, 32, 1)},
+        configuration={"cache": "memory", "prefetch": 2, "loop": "keras-fit", "planted": "work:0.10"},
+    )
+    words = label_words(record.workload, record.configuration)
+    told = {"grey", "shift", "mixup", "cache memory", "2 prefetched batches", "keras-fit loop"}
+    assert told | {"PLANTED work:0.10"} <= set(words)
 
 
 def test_a_failed_run_is_one_row_with_its_reason(records):
