@@ -159,8 +159,24 @@ def _match(
         manner=manner,
         division=division,
         differences=tuple(list_differences(_fields(a[0]), _fields(b[0]))),
-        environment=tuple(list_differences(*(environment_facts(arm[0].environment) for arm in (a, b)))),
+        environment=tuple(_compare_environments(a[:count], b[:count])),
     )
+
+
+def _compare_environments(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> list[str]:
+    """Returns what differs between the arms, and what was not the same in all runs of an arm."""
+    arms = [[environment_facts(one.environment) for one in records] for records in (a, b)]
+    names = dict.fromkeys(name for runs in arms for facts in runs for name in facts)
+    known = [
+        {name: ", ".join(dict.fromkeys(str(facts.get(name, "not set")) for facts in runs)) for name in names}
+        for runs in arms
+    ]
+    changed = [
+        f"{name} changed from run to run: {values}"
+        for name, values in known[0].items()
+        if values == known[1][name] and len({facts.get(name) for facts in arms[0]}) > 1
+    ]
+    return [*list_differences(*known), *changed]
 
 
 def _fields(record: RunRecord) -> dict[str, Any]:

@@ -188,6 +188,14 @@ def test_a_setting_that_differs_between_stored_runs_is_named_and_others_stand_by
     assert "A alone ran train-step" in comparison.left_out[0]
 
 
+def test_a_commit_that_changed_under_way_is_told(records: Any) -> None:
+    runs = live(records)
+    later = records.environment(git_commit="4567def")
+    runs[-2:] = [msgspec.structs.replace(one, environment=later) for one in runs[-2:]]
+    (reading,) = compare_records(*split_arms(runs)).readings
+    assert reading.match.environment == ("git commit changed from run to run: 0123abc, 4567def",)
+
+
 def test_failed_runs_are_told_and_not_compared(records: Any) -> None:
     a = [*stored(records), records.record(status="failed", reason="the disk is purple")]
     comparison = compare_records(a, stored(records))
@@ -283,14 +291,14 @@ def test_a_thousand_records_are_compared_within_a_second_and_without_tensorflow(
             record = records.record(workload=shape, request_key=str(number), series=(series(1.0),))
             (folder / f"{record.id}.json").write_bytes(encode_record(record))
     program = (
-        "import sys, time; start = time.perf_counter(); from bench.cli import app; sys.argv[1:] = "
+        "import sys, time; from bench.cli import app; sys.argv[1:] = "
         f"['compare', *{folders!r}]; app(standalone_mode=False); "
-        "print('tensorflow' in sys.modules, time.perf_counter() - start, file=sys.stderr)"
+        "print('tensorflow' in sys.modules, time.process_time(), file=sys.stderr)"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     imported, seconds = answer.stderr.split()[-2:]
     assert imported == "False"
-    assert float(seconds) < 5  # 1 on a machine that has nothing else to do
+    assert float(seconds) < 1  # of CPU time, so that a busy machine does not matter
     assert answer.stdout.count("10 pairs of processes") == 50
 
 
