@@ -192,9 +192,14 @@ def _record_rows(record: RunRecord, machine: str) -> list[Row]:
     elif record.workload.scenario == "agreement":
         rows.extend(_agreement_rows(common, record))
     if found.verdict == "flagged":
-        above = Caution(code="above-the-peak", message=found.why)
-        rows = [replace(row, cautions=(*row.cautions, above)) if row.utilisation else row for row in rows]
+        rows = [_flag(row, found.why) for row in rows]
     return rows or [replace(common, reason="It ran, but recorded no result.")]
+
+
+def _flag(row: Row, why: str) -> Row:
+    if row.utilisation is None or row.utilisation.mfu <= 1:
+        return row
+    return replace(row, cautions=(*row.cautions, Caution(code="above-the-peak", message=why)))
 
 
 def _record_row(record: RunRecord, machine: str) -> Row:

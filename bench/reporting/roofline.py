@@ -50,7 +50,7 @@ def _draw_roofline(rows: Sequence[Row], name: str, of_machine: str) -> Chart:
         )
         figure = f"{format_percent(found.mfu)} of {found.peak.arithmetic}"
         entries.append((point, label, figure))
-    set_log_scale(axes.xaxis, low, high)
+    set_log_scale(axes.xaxis, low * 1.5, high / 1.5)
     set_log_scale(axes.yaxis, min(rates), max(rates))
     axes.set_xlabel("FLOP/byte (modelled, not measured; logarithmic)")
     axes.set_ylabel("GFLOP/s (logarithmic)")
