@@ -3,10 +3,11 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import tensorflow as tf
 
 from tpuens.hardware.strategies import open_strategy
@@ -18,6 +19,7 @@ from ..measuring.environment import (
     collect_environment,
     environment_cautions,
     join_readings,
+    read_frequency,
     take_reading,
 )
 from ..measuring.timing import Probe, measure_fence, measure_null_step, measure_probe
@@ -78,7 +80,11 @@ def run_request(
     else:
         probes = [one for one in workload.probes if one.name in SCENARIOS[request.scenario.name].compares]
         measured = _measure_in_turns(probes, timed, send, read_memory, receive)
-    environment = describe(workload.dataset_fingerprint)
+    environment = msgspec.structs.replace(
+        describe(workload.dataset_fingerprint),
+        cpu_frequency_hz_before=measured.before.frequency_hz,
+        cpu_frequency_hz_after=measured.after.frequency_hz,
+    )
     flops = None
     if receive is None and request.repeat == 0 and workload.networks is not None:  # repeats have the same
         with timed("flops"):
@@ -131,9 +137,11 @@ def _measure_alone(
     meters = find_meters(_visible_gpus())
     series: list[Series] = []
     energy: list[Energy] = []
+    frequencies: list[float | None] = []  # from the first block on: an idle processor may clock low
     for probe in workload.probes:
         with timed("steady"), EnergyReading(meters) as reading:
-            series.append(_measure(probe, request, send, reading.begin))
+            series.append(_measure(probe, request, send, _begin(reading, frequencies)))
+        frequencies.append(read_frequency())
         energy += reading.energies(reading_text(series[-1]))
         warmup = sum(series[-1].warmup_seconds)
         timed.seconds["warmup"] = timed.seconds.get("warmup", 0.0) + warmup
@@ -141,7 +149,9 @@ def _measure_alone(
     found = Evaluation(metrics=[])
     if workload.evaluate is not None:
         send(Progress(phase="evaluating"))
+        frequencies.append(read_frequency())
         found = workload.evaluate(lambda done, of: send(Progress(phase="evaluating", done=done, of=of)))
+        frequencies.append(read_frequency())
     memory = read_memory()  # before the references, whose arrays are not the scenario's
     with timed("references"):
         references = measure_references(strategy)
@@ -149,8 +159,8 @@ def _measure_alone(
         series=tuple(series),
         evaluation=found,
         memory=memory,
-        before=before,
-        after=take_reading(),
+        before=replace(before, frequency_hz=frequencies[0]),
+        after=replace(take_reading(), frequency_hz=frequencies[-1]),
         references=references,
         energy=tuple(energy),
     )
@@ -169,6 +179,16 @@ def _measure_in_turns(
     timed.seconds["steady"] = sum(sum(one.seconds) for one in series)
     before, after = join_readings(turns)
     return _Measured(series=series, memory=read_memory(), before=before, after=after)
+
+
+def _begin(reading: EnergyReading, frequencies: list[float | None]) -> Callable[[], None]:
+    """Returns what is done right before a probe's first block."""
+
+    def begin() -> None:
+        frequencies.append(read_frequency())
+        reading.begin()
+
+    return begin
 
 
 def _visible_gpus() -> list[int]:

@@ -64,7 +64,7 @@ def take_reading() -> Reading:
         own_seconds=time.process_time(),
         swapped_bytes=swap.sin + swap.sout,
         load=None if sys.platform == "win32" else psutil.getloadavg()[0],
-        frequency_hz=_read_frequency(),
+        frequency_hz=read_frequency(),
     )
 
 
@@ -246,7 +246,8 @@ def _disturbance_cautions(before: Reading, after: Reading, logical_cores: int) -
     return found
 
 
-def _read_frequency() -> float | None:
+def read_frequency() -> float | None:
+    """Returns the mean clock rate of the cores in hertz; None where it cannot be read."""
     try:
         frequency = psutil.cpu_freq()
     except (NotImplementedError, OSError, RuntimeError):

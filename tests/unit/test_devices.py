@@ -266,6 +266,11 @@ def make_nvml(*gpus: tuple[str | bytes, int | None]) -> SimpleNamespace:
             raise RuntimeError("Not Supported")
         return SimpleNamespace(total=gpus[index][1])
 
+    def nvlink(index, link):
+        if index > 0:
+            raise RuntimeError("Not Supported")
+        return int(link < 12)
+
     return SimpleNamespace(
         nvmlInit=lambda: None,
         nvmlShutdown=lambda: None,
@@ -274,12 +279,30 @@ def make_nvml(*gpus: tuple[str | bytes, int | None]) -> SimpleNamespace:
         nvmlDeviceGetHandleByIndex=lambda index: index,
         nvmlDeviceGetName=lambda index: gpus[index][0],
         nvmlDeviceGetMemoryInfo=memory,
+        nvmlDeviceGetMaxPcieLinkGeneration=lambda index: 5,
+        nvmlDeviceGetMaxPcieLinkWidth=lambda index: 16,
+        NVML_NVLINK_MAX_LINKS=18,
+        NVML_FEATURE_ENABLED=1,
+        nvmlDeviceGetNvLinkState=nvlink,
     )
 
 
 def test_nvml_tells_driver_names_and_memory(tmp_path):
     driver = accelerators.read_nvidia_driver(tmp_path, make_nvml(("NVIDIA H200", 141), (b"Tesla T4", None)))
-    assert driver == NvidiaDriver(version="580.95.05", gpus=(("NVIDIA H200", 141), ("Tesla T4", None)))
+    assert driver == NvidiaDriver(
+        version="580.95.05",
+        gpus=(("NVIDIA H200", 141), ("Tesla T4", None)),
+        interconnects=("PCIe 5 ×16, NVLink ×12", "PCIe 5 ×16"),
+    )
+
+
+def test_a_gpu_shows_how_it_is_connected_where_those_of_its_name_agree(tmp_path):
+    driver = accelerators.read_nvidia_driver(tmp_path, make_nvml(("NVIDIA H200", 141), ("NVIDIA T4", 16)))
+    (gpu,), _ = accelerators.describe_gpus([{"device_name": "NVIDIA H200"}], driver)
+    assert gpu.details == {"interconnect": "PCIe 5 ×16, NVLink ×12"}
+    driver = accelerators.read_nvidia_driver(tmp_path, make_nvml(("NVIDIA H200", 141), ("NVIDIA H200", 141)))
+    (gpu,), _ = accelerators.describe_gpus([{"device_name": "NVIDIA H200"}], driver)
+    assert gpu.details == {}
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ class Accelerator:
         index: TensorFlow's number for it, from 0.
         model: The maker's name for it.
         memory_bytes: Its own memory; None where nothing tells.
-        details: What else shows: ``compute_capability``; ``accelerator_type``, ``topology``.
+        details: What else shows: ``compute_capability``, ``interconnect``; ``accelerator_type``,
+            ``topology``.
     """
 
     kind: Literal["gpu", "tpu"]
@@ -54,11 +55,13 @@ class NvidiaDriver:
         version: The driver's version; None where there is no driver.
         gpus: Name and memory in bytes (None where unknown) of each GPU, in the driver's own order, which
             need not be TensorFlow's.
+        interconnects: How each of these is connected, such as ``"PCIe 5 ×16, NVLink ×18"``; None: untold.
         problem: Why the GPUs could not be read, in words; None where they were.
     """
 
     version: str | None = None
     gpus: tuple[tuple[str, int | None], ...] = ()
+    interconnects: tuple[str | None, ...] = ()
     problem: str | None = None
 
 
@@ -118,6 +121,7 @@ def read_nvidia_driver(root: Path = Path("/"), nvml: Any = None) -> NvidiaDriver
         return NvidiaDriver(
             version=_decode(nvml.nvmlSystemGetDriverVersion()),
             gpus=tuple((_decode(nvml.nvmlDeviceGetName(one)), _nvml_memory(nvml, one)) for one in handles),
+            interconnects=tuple(_nvml_interconnect(nvml, one) for one in handles),
         )
     except Exception as error:
         return NvidiaDriver(version=version, problem=str(error))
@@ -142,14 +146,22 @@ def describe_gpus(
     for index, details in enumerate(listed):
         model = str(details.get("device_name", "GPU"))
         sizes = {memory for name, memory in driver.gpus if name == model}
+        links = {
+            link for (name, _), link in zip(driver.gpus, driver.interconnects, strict=False) if name == model
+        }
         capability = details.get("compute_capability")
+        told: dict[str, str | int | float | bool] = {}
+        if capability:
+            told["compute_capability"] = "{}.{}".format(*capability)
+        if len(links) == 1 and (link := links.pop()):
+            told["interconnect"] = link
         gpus.append(
             Accelerator(
                 kind="gpu",
                 index=index,
                 model=model,
                 memory_bytes=sizes.pop() if len(sizes) == 1 else None,
-                details={"compute_capability": "{}.{}".format(*capability)} if capability else {},
+                details=told,
             )
         )
     if driver.gpus and not gpus:
@@ -266,6 +278,18 @@ def _nvml_memory(nvml: Any, handle: Any) -> int | None:
         return int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
     except Exception:  # GPUs that share the host's memory have none of their own to tell
         return None
+
+
+def _nvml_interconnect(nvml: Any, handle: Any) -> str | None:
+    """Returns the widest PCIe that GPU and board allow, and how many NVLinks are up; None where untold."""
+    words, links = [], 0
+    with contextlib.suppress(Exception):  # NVMLError of a GPU that has none
+        generation = nvml.nvmlDeviceGetMaxPcieLinkGeneration(handle)
+        words.append(f"PCIe {generation} ×{nvml.nvmlDeviceGetMaxPcieLinkWidth(handle)}")
+    with contextlib.suppress(Exception):
+        for link in range(nvml.NVML_NVLINK_MAX_LINKS):
+            links += nvml.nvmlDeviceGetNvLinkState(handle, link) == nvml.NVML_FEATURE_ENABLED
+    return ", ".join([*words, *([f"NVLink ×{links}"] if links else [])]) or None
 
 
 def _decode(text: str | bytes) -> str:

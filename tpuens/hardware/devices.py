@@ -30,7 +30,18 @@ __all__ = [
     "peak_device_memory",
 ]
 
-_PACKAGES = ("tensorflow", "tensorflow-tpu", "tensorflow-cpu", "keras", "numpy", "libtpu")
+_PACKAGES = (
+    "tensorflow",
+    "tensorflow-tpu",
+    "tensorflow-cpu",
+    "keras",
+    "numpy",
+    "libtpu",
+    # What runs, where pip brought it; `cuda` and `cudnn` are what TensorFlow was built for.
+    "nvidia-cuda-runtime-cu12",
+    "nvidia-cudnn-cu12",
+    "nvidia-nccl-cu12",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
