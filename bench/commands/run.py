@@ -146,7 +146,7 @@ def _run_and_report(requests: list[Request], folder: Path, limits: Any) -> None:
     with SuiteProgress() as progress:
         fresh = run_requests(requests, folder, limits=limits, observer=progress.observer)
     make_report(read_folder(folder), folder, None)
-    if any(request.profile for request in requests):
+    if (folder / PROFILES).exists():
         typer.echo(f"traces: {folder / PROFILES} (tensorboard --logdir {folder / PROFILES})")
     if fresh and all(record.status == "skipped" for record in fresh):
         raise DeviceError(f"Nothing could be measured here: {fresh[0].reason}")
