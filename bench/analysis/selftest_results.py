@@ -15,6 +15,7 @@ from ..records.record import RunRecord, Series
 from ..records.store import read_folder
 from .checks import check_records
 from .compare import EFFECTS, Comparison, compare_records, make_floor
+from .impossible import judge_planted
 from .matching import split_arms
 from .rates import Finding, Rate
 from .ratios import CLOCK_NAMES, pair_log_ratio, pairs_needed, ratio_interval
@@ -79,6 +80,11 @@ def read_real_runs(folder: Path) -> RealRuns:
         findings += _check_accuracy(folder)
     else:
         missing.append("accuracy over seeds")
+    if {"honest", "no-fence"} <= set(ready):
+        honest, fenceless = (read_folder(folder / name)[-1] for name in ("honest", "no-fence"))
+        findings += judge_planted(honest, fenceless)
+    else:
+        missing.append("impossible numbers")
     return RealRuns(rates=tuple(rates), findings=tuple(findings), missing=tuple(missing))
 
 

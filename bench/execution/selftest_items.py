@@ -25,6 +25,7 @@ STRATEGY = "cpu"
 BUDGET_SECONDS = 180.0  # of a comparison
 CALIBRATION_SECONDS = 600.0
 STOPWATCH_PROCESSES = 6
+SEEDS = 5
 STOPWATCH_TIMING = Timing(blocks=12, block_seconds=0.25)
 _STOPWATCH_LIMIT_SECONDS = 300.0
 _START_STOPWATCH = "import sys; sys.path[0] = sys.argv[1]; from bench.scenarios.stopwatch import main; main()"
@@ -54,9 +55,11 @@ def make_items(comparisons: int = 20) -> list[Item]:
     items = [_compare("calibration", None, CALIBRATION_SECONDS, until_narrow=False)]
     items += [_time(name) for name in STOPWATCH_SCENARIOS]
     items += [
-        _train_members("members", seed=0),
-        _train_members("members-other-seeds", seed=100),
-        _train_members("members-spoilt", seed=200, planted="spoilt-member"),
+        _launch("honest", _scenario("train-step")),
+        _launch("no-fence", _scenario("train-step", planted="no-fence")),
+        _launch("members", _members(seed=0)),
+        _launch("members-other-seeds", _members(seed=100)),
+        _launch("members-spoilt", _members(seed=200, planted="spoilt-member")),
     ]
     for number in range(comparisons // 2):
         for kind, planted in (("work", "work:0.10"), ("sleep", "sleep:0.10")):
@@ -156,14 +159,17 @@ def run_stopwatch(request: Request) -> bytes:
     return done.stdout
 
 
-def _train_members(name: str, *, seed: int, planted: str | None = None) -> Item:
-    scenario = _scenario("ensemble-accuracy", seed=seed, planted=planted)
-    scenario = msgspec.structs.replace(scenario, options={**scenario.options, "seeds": 5})
+def _members(**changes: Any) -> Scenario:
+    scenario = _scenario("ensemble-accuracy", **changes)
+    options = {**scenario.options, "seeds": SEEDS}
+    return msgspec.structs.replace(scenario, options=options, seconds=120)
 
+
+def _launch(name: str, scenario: Scenario) -> Item:
     def run(folder: Path) -> None:
         record = launch_run(_request(scenario), log=folder / "logs" / "run.log", limits=default_limits())
         write_record(folder, record)
         if record.status != "ok":
             raise RunError(record.reason or "The run failed.")
 
-    return Item(name=name, seconds=60.0, run=run)
+    return Item(name=name, seconds=scenario.seconds, run=run)

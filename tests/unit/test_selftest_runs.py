@@ -118,7 +118,7 @@ def test_what_is_not_done_is_missing_and_a_failure_is_a_finding(folder):
         ("work-00", False, "out of memory")
     ]
     assert "accuracy over seeds" in real.missing
-    assert len(real.missing) == 1 + len(STOPWATCH_SCENARIOS)
+    assert len(real.missing) == 2 + len(STOPWATCH_SCENARIOS)
 
 
 @pytest.mark.parametrize(("factor", "holds"), [(1.0, True), (1.02, True), (1.05, False), (0.95, False)])
@@ -178,7 +178,7 @@ def test_there_are_20_comparisons_of_equal_arms_and_20_of_unlike_ones():
     names = [item.name for item in make_items()]
     counts = [sum(name.startswith(kind) for name in names) for kind in ("equal-", "work-", "sleep-")]
     assert counts == [20, 10, 10]
-    assert len(names) == len(set(names)) == 47
+    assert len(names) == len(set(names)) == 49
 
 
 def test_a_folder_with_real_runs_is_only_gone_on_with_when_asked(tmp_path):
