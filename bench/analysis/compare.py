@@ -106,11 +106,16 @@ def compare_records(
         now: To tell how old a floor is.
 
     Raises:
-        ConfigurationError: Nothing can be compared.
+        ConfigurationError: Nothing can be compared; the message says what stands in the way.
     """
     matches, left_out = match_records(a, b)
     found = [(match, key) for match in matches for key in _common_series(match)]
-    error = (1 - CONFIDENCE) / max(1, len(found))
+    if not found:
+        raise ConfigurationError(
+            "A ratio needs a series that both arms timed. Accuracies are held against each other by "
+            f"`tpuens-bench check`. Received: {len(a)} and {len(b)} runs without one"
+        )
+    error = (1 - CONFIDENCE) / len(found)
     moment = now or datetime.now(timezone.utc)
     return Comparison(
         readings=tuple(_read(match, key, find_floor, moment, error) for match, key in found),

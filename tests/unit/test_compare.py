@@ -196,6 +196,11 @@ def test_a_commit_that_changed_under_way_is_told(records: Any) -> None:
     assert reading.match.environment == ("git commit changed from run to run: 0123abc, 4567def",)
 
 
+def test_runs_that_timed_nothing_alike_have_no_ratio(records: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a series that both arms timed"):
+        compare_records([records.record("time-to-accuracy")], [records.record("time-to-accuracy")])
+
+
 def test_failed_runs_are_told_and_not_compared(records: Any) -> None:
     a = [*stored(records), records.record(status="failed", reason="the disk is purple")]
     comparison = compare_records(a, stored(records))
