@@ -10,7 +10,15 @@ from tpuens.commands.options import DataDir
 
 from ..suites import Request
 from .compare import Budget, Strategy, choose_strategy, default_folder
-from .options import MemoryLimit, TimeLimit, choose_scenarios, make_limits, parse_budget
+from .options import (
+    MemoryLimit,
+    TimeLimit,
+    check_strategies,
+    choose_scenarios,
+    find_strategies,
+    make_limits,
+    parse_budget,
+)
 
 if TYPE_CHECKING:
     from ..records.record import RunRecord
@@ -41,15 +49,15 @@ def calibrate(
 
     seconds, limits = parse_budget(budget), make_limits(time_limit, memory_limit)
     _, chosen = choose_scenarios(list(scenarios or SCENARIOS), {}, None, data_dir)
+    names = check_strategies([strategy]) if strategy else find_strategies()
+    folder = results or default_folder("calibrate")
     for scenario in chosen:
-        strategy = choose_strategy(scenario, strategy)
-        request = Request(suite="calibrate", scenario=scenario, strategy=strategy)
-        folder = (results or default_folder("calibrate")) / scenario.name
+        request = Request(suite="calibrate", scenario=scenario, strategy=choose_strategy(scenario, names))
         with ComparisonProgress() as progress:
             records = run_comparison(
                 request,
                 request,
-                folder,
+                folder / scenario.name,
                 budget_seconds=seconds,
                 until_narrow=False,
                 limits=limits,

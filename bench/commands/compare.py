@@ -133,30 +133,30 @@ def make_variants(
             f"One field of one scenario gets two different values: FIELD=A,B, where FIELD is {VARIED}. "
             f"Received: vary={vary!r}"
         )
-    scenario = scenarios[0]
-    strategies: list[str]
-    if field == "strategy":
+    is_variable, is_strategy = field.startswith("env."), field == "strategy"
+    variants = [
+        scenarios[0] if is_variable or is_strategy else vary_scenario(scenarios[0], field, value)
+        for value in values
+    ]
+    if is_strategy:
         strategies = check_strategies(values)
     else:
-        strategies = [choose_strategy(scenario, strategy)] * 2
-    requests = []
-    for name, value in zip(strategies, values, strict=True):
-        own = {field.removeprefix("env."): value} if field.startswith("env.") else {}
-        is_setting = field != "strategy" and not own
-        requests.append(
-            Request(
-                suite="compare",
-                scenario=vary_scenario(scenario, field, value) if is_setting else scenario,
-                strategy=name,
-                variables=variables | own,
-            )
+        names = check_strategies([strategy]) if strategy else find_strategies()
+        strategies = [choose_strategy(scenarios[0], names)] * 2
+    a, b = (
+        Request(
+            suite="compare",
+            scenario=variant,
+            strategy=chosen,
+            variables=variables | ({field.removeprefix("env."): value} if is_variable else {}),
         )
-    return requests[0], requests[1]
+        for variant, chosen, value in zip(variants, strategies, values, strict=True)
+    )
+    return a, b
 
 
-def choose_strategy(scenario: Scenario, strategy: str | None) -> str:
-    """Returns the strategy that was asked for, else the first accelerator's that can run here, else cpu."""
-    names = check_strategies([strategy]) if strategy else find_strategies()
+def choose_strategy(scenario: Scenario, names: list[str]) -> str:
+    """Returns the strategy of the first accelerator among those that suit the scenario, else the first."""
     able = SCENARIOS[scenario.name].choose_strategies(names)
     return next((name for name in able if not name.startswith("cpu")), able[0])
 

@@ -115,10 +115,10 @@ def run_pair(
             )
             for side in sides
         ]
-        ask = _Asking(workers, on_progress, should_stop)
+        asking = _Asking(workers, on_progress, should_stop)
         out_of_memory = False
         try:
-            lengths = _take_turns(ask, sides[0].request.scenario.timing, lengths, sides[0].turns.pair % 2)
+            lengths = _take_turns(asking, sides[0].request.scenario.timing, lengths, sides[0].turns.pair % 2)
         except _ArmEndedError:
             out_of_memory = any(worker.ran_out_of_memory for worker in workers)
             for worker in workers:

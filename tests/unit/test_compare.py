@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from bench.analysis.compare import compare_records, floor_class, make_floor
 from bench.analysis.matching import split_arms
 from bench.cli import app
-from bench.commands.compare import make_variants
+from bench.commands.compare import choose_strategy, make_variants
 from bench.commands.options import parse_budget
 from bench.records.floors import Floor, save_floor
 from bench.records.record import RunRecord, Series, Turns, encode_record
@@ -249,6 +249,14 @@ def test_a_variant_differs_in_the_one_field_that_is_varied(
     a, b = make_variants(scenarios, vary, "cpu", {"X": "1"})
     assert (getattr(a.scenario, field), getattr(b.scenario, field)) == values
     assert (a.strategy, b.strategy, a.variables) == ("cpu", "cpu", {"X": "1"})
+
+
+def test_an_accelerator_is_chosen_where_the_scenario_runs_on_one() -> None:
+    names = ["cpu", "cpu-mirrored:2", "gpu", "gpu-mirrored"]
+    chosen = [
+        choose_strategy(find_scenarios([name])[1][0], names) for name in ("train-step", "input-pipeline")
+    ]
+    assert chosen == ["gpu", "cpu"]
 
 
 def test_strategies_and_environment_variables_can_be_varied() -> None:
