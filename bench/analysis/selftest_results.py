@@ -22,6 +22,7 @@ from .ratios import CLOCK_NAMES, pair_log_ratio, pairs_needed, ratio_interval
 from .thresholds import Thresholds
 
 DONE_FILE = "done.json"
+COMPARISONS = 20  # of equal arms, and as many with a planted slowdown
 STOPWATCH_SCENARIOS = ("train-step", "inference", "input-pipeline")
 AGREEMENT = 0.03  # of instrument and stopwatch
 _KINDS = ("equal", "work", "sleep")
@@ -57,7 +58,8 @@ def read_real_runs(folder: Path) -> RealRuns:
     findings = [
         Finding(title=name, holds=False, text=how.error) for name, how in sorted(done.items()) if how.error
     ]
-    missing = []
+    missing: list[str] = []
+    comparisons: list[_Compared] = []
     if "calibration" in ready:
         floor = make_floor(*_read_arms(folder / "calibration"), datetime.now(timezone.utc))
         comparisons = [
@@ -66,11 +68,9 @@ def read_real_runs(folder: Path) -> RealRuns:
             for kind in _KINDS
             if name.startswith(f"{kind}-")
         ]
-        rates = list(_rates(comparisons))
         findings += [_describe_machine(comparisons, floor)] if comparisons else []
-    else:
-        rates = []
-        missing.append("comparisons of real runs")
+    if len(comparisons) < 2 * COMPARISONS:
+        missing.append(f"{2 * COMPARISONS - len(comparisons)} of {2 * COMPARISONS} comparisons of real runs")
     for name in STOPWATCH_SCENARIOS:
         if f"stopwatch-{name}" in ready:
             findings.append(_hold_against_stopwatch(folder / f"stopwatch-{name}", name))
@@ -85,7 +85,7 @@ def read_real_runs(folder: Path) -> RealRuns:
         findings += judge_planted(honest, fenceless)
     else:
         missing.append("impossible numbers")
-    return RealRuns(rates=tuple(rates), findings=tuple(findings), missing=tuple(missing))
+    return RealRuns(rates=tuple(_rates(comparisons)), findings=tuple(findings), missing=tuple(missing))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,40 +111,28 @@ def _compare(folder: Path, kind: str, floor: Floor) -> _Compared:
 
 
 def _rates(comparisons: list[_Compared]) -> Iterator[Rate]:
-    """Yields alarms and finds; with 20 trials a promise can be refuted, but not proved."""
-    equal = [one for one in comparisons if one.kind == "equal"]
-    rows: list[tuple[str, list[_Compared], list[bool], dict[str, float]]] = [
-        (
-            "equal arms told apart",
-            equal,
-            [x.claims("slower") or x.claims("faster") for x in equal],
-            {"at_most": 0.05},
-        ),
-        ("equal arms, and the gate on speed breaks", equal, [x.broken for x in equal], {"at_most": 0.05}),
-    ]
-    for kind in ("work", "sleep"):
-        of_kind = [one for one in comparisons if one.kind == kind]
-        promise = {"at_least": 0.95}
-        rows.append(
-            (
-                f"planted {kind} of 10 %, called slower",
-                of_kind,
-                [x.claims("slower") for x in of_kind],
-                promise,
-            )
+    """Yields alarms and finds; so few trials can refute a promise, but not prove it."""
+    for kind in _KINDS:
+        trials = [one for one in comparisons if one.kind == kind]
+        slower, broken = sum(one.claims("slower") for one in trials), sum(one.broken for one in trials)
+        apart = sum(one.claims("slower") or one.claims("faster") for one in trials)
+        rows = (
+            {"equal arms told apart": apart, "equal arms, and the gate on speed breaks": broken}
+            if kind == "equal"
+            else {
+                f"planted {kind} of 10 %, called slower": slower,
+                f"planted {kind} of 10 %, the gate breaks": broken,
+            }
         )
-        rows.append(
-            (f"planted {kind} of 10 %, the gate breaks", of_kind, [x.broken for x in of_kind], promise)
-        )
-    for title, trials, hits, promise in rows:
-        if trials:
+        for title, hits in rows.items() if trials else ():
             yield Rate(
                 group="real runs",
                 title=title,
-                hits=sum(hits),
+                hits=hits,
                 trials=len(trials),
+                at_least=None if kind == "equal" else 0.95,
+                at_most=0.05 if kind == "equal" else None,
                 held_by="one bound",
-                **promise,
             )
 
 

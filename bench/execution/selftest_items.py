@@ -12,7 +12,7 @@ import msgspec
 
 from tpuens.errors import InterruptedRunError, RunError, TpuensError
 
-from ..analysis.selftest_results import DONE_FILE, STOPWATCH_SCENARIOS, Done
+from ..analysis.selftest_results import COMPARISONS, DONE_FILE, STOPWATCH_SCENARIOS, Done
 from ..records.atomic import write_file
 from ..records.store import write_record
 from ..suites import Request, Scenario, Timing, find_scenarios
@@ -46,11 +46,10 @@ class Item:
     run: Callable[[Path], object]
 
 
-def make_items(comparisons: int = 20) -> list[Item]:
+def make_items() -> list[Item]:
     """Returns everything that takes real runs, in an order in which what is done early is of every kind.
 
-    Args:
-        comparisons: Of equal arms, and as many with a planted slowdown: half by work, half by sleep.
+    Half of the planted slowdowns are work, half are sleep.
     """
     items = [_compare("calibration", None, CALIBRATION_SECONDS, until_narrow=False)]
     items += [_time(name) for name in STOPWATCH_SCENARIOS]
@@ -61,7 +60,7 @@ def make_items(comparisons: int = 20) -> list[Item]:
         _launch("members-other-seeds", _members(seed=100)),
         _launch("members-spoilt", _members(seed=200, planted="spoilt-member")),
     ]
-    for number in range(comparisons // 2):
+    for number in range(COMPARISONS // 2):
         for kind, planted in (("work", "work:0.10"), ("sleep", "sleep:0.10")):
             items.append(_compare(f"equal-{kind}-{number:02d}", None, BUDGET_SECONDS))
             items.append(_compare(f"{kind}-{number:02d}", planted, BUDGET_SECONDS))

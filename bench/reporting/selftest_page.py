@@ -121,6 +121,8 @@ def draw_rates(rates: Sequence[Rate]) -> Chart | None:
     if not rates:
         return None
     title = "Rates of the self-test, with exact bounds"
+    groups = list(dict.fromkeys(rate.group for rate in rates))
+    rates = sorted(rates, key=lambda rate: groups.index(rate.group))
     with drawing_style():
         axes = make_lines(
             [(f"{rate.group}: {rate.title}", _percent(rate.rate)) for rate in rates],
