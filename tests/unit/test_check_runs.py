@@ -11,7 +11,8 @@ import pytest
 from bench.execution import check_run
 from bench.execution.check_run import read_sides, run_against
 from bench.execution.revisions import check_out, run_at
-from bench.records.record import RunRecord
+from bench.records.record import RunRecord, Turns
+from bench.records.store import write_record
 from bench.suites import Request, Scenario, Timing
 from tpuens.errors import ConfigurationError, RunError
 
@@ -152,3 +153,37 @@ def test_a_run_that_fails_ends_the_check(
     monkeypatch.setattr(check_run, "run_at", lambda *arguments: failed)
     with pytest.raises(RunError, match=r"baseline run failed: Out of memory"):
         run_against(tree, [REQUEST], tmp_path / "out", budget_seconds=1e6)
+
+
+@pytest.mark.parametrize(
+    ("log_tail", "error", "message"),
+    [
+        (["msgspec.ValidationError: unknown field `colour`"], ConfigurationError, "unknown field `colour`"),
+        (["Segmentation fault"], RunError, "Arm A failed: It crashed."),
+    ],
+)
+def test_a_tree_that_takes_turns_but_refuses_the_request_is_the_users_to_mend(
+    log_tail: list[str],
+    error: type[Exception],
+    message: str,
+    tree: Path,
+    records,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    (tree / "bench" / "execution").mkdir(parents=True)
+    (tree / "bench" / "execution" / "turns.py").write_text("")
+
+    def fail(a: Request, b: Request, folder: Path, **others: Any) -> None:
+        assert others["roots"] == (tree, None)
+        turns = Turns(comparison="c", pair=0, arm="A")
+        failed = records.record(status="failed", reason="It crashed.", log_tail=tuple(log_tail), turns=turns)
+        write_record(folder, failed)
+        (folder / "plan.json").write_text("{}")
+        raise RunError("Arm A failed: It crashed. Go on with: tpuens-bench compare --resume")
+
+    monkeypatch.setattr(check_run, "run_comparison", fail)
+    with pytest.raises(error, match=message) as raised:
+        run_against(tree, [REQUEST], tmp_path, budget_seconds=1e6)
+    assert "--resume" not in str(raised.value)  # it would run this tree on both sides
+    assert not list(tmp_path.glob("*/plan.json"))
