@@ -159,8 +159,8 @@ def _measure_alone(
         series=tuple(series),
         evaluation=found,
         memory=memory,
-        before=replace(before, frequency_hz=frequencies[0]),
-        after=replace(take_reading(), frequency_hz=frequencies[-1]),
+        before=replace(before, frequency_hz=[*frequencies, before.frequency_hz][0]),
+        after=replace(take_reading(), frequency_hz=[before.frequency_hz, *frequencies][-1]),
         references=references,
         energy=tuple(energy),
     )

@@ -17,6 +17,7 @@ from tpuens.training.step import PredictStep
 
 from ..records.record import Metric, Outcomes, WorkloadKey
 from ..suites import Request
+from .flops import training_network
 from .scores import make_metrics, make_outcomes
 from .workload import (
     OPTIMIZER,
@@ -30,6 +31,7 @@ from .workload import (
     describe_pipeline,
     load_parts,
     make_pipeline,
+    make_synthetic_batch,
     read_options,
     resolve_batch,
     resolve_image_shape,
@@ -105,6 +107,9 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             request, strategy, batch, optimizer=OPTIMIZER, **describe_pipeline(pipeline)
         ),
         evaluate=evaluate,
+        networks=lambda: [
+            training_network(trainer, make_synthetic_batch(request, strategy, batch, num_classes))
+        ],
         dataset_fingerprint=train_part.fingerprint(),
     )
 

@@ -74,6 +74,9 @@ def test_a_run_gives_a_record_a_table_and_a_report(tmp_path: Path) -> None:
     assert [series.name for series in record.references] == ["matmul", "stream", "small-cnn"]
     assert all(min(series.seconds) > 0 for series in record.references)
     assert record.phases["references"] < 5
+    assert record.flops is not None
+    assert record.flops.per_example > 1e6
+    assert record.phases["flops"] < 10
     assert 0 < min(record.null_step_seconds) < 0.005 * 0.05
     phases = {"process_start", "import", "strategy", "data", "build", "trace", "first_step", "steady"}
     assert phases <= set(record.phases)
