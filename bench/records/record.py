@@ -154,7 +154,7 @@ class Flops(Struct, frozen=True, kw_only=True):
     of: Literal["training step", "forward pass"]  # what was counted; a report says what it makes of it
     method: str  # "hlo-cost-analysis" or "tensorflow-profiler"
     versions: dict[str, str] = {}  # of what counted
-    bytes_per_example: float | None = None  # moved at least: by convolutions and matrix products alone
+    bytes_per_example: float | None = None  # at least: of convolutions, products, reductions
 
 
 class Energy(Struct, frozen=True, kw_only=True):

@@ -61,8 +61,8 @@ def _draw_roofline(rows: Sequence[Row], name: str, of_machine: str) -> Chart:
         name,
         title,
         "The lines are what arithmetic and memory allow. Higher is faster. The bytes are modelled, not "
-        "measured: operands and results of convolutions and matrix products alone, as if all else were fused "
-        "into them; what really moves is several times as much, so points belong further left.",
+        "measured: operands and results of convolutions, matrix products and reductions, as if all else were "
+        "fused into them; what really moves is two or three times as much, so points belong further left.",
         common=common,
         left_out=len(rows) - len(shown),
     )

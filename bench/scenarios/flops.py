@@ -24,7 +24,7 @@ from ..records.record import Flops
 _INSTRUCTION = re.compile(
     r"^\s*(?:ROOT )?(%\S+) = (?:\()?(\w+)\[([\d,]*)\]\S* ([\w-]+)\(([^)]*)\)", re.MULTILINE
 )
-_MOVING = ("convolution", "dot")
+_MOVING = ("convolution", "dot", "reduce", "reduce-window", "select-and-scatter")
 _BITS = re.compile(r"\d+")
 
 
@@ -76,8 +76,9 @@ def predicting_network(model: keras.Model, strategy: Any, images: Any) -> Networ
 def count_flops(networks: Sequence[Network]) -> Flops | None:
     """Returns what one example costs in all of these networks together; None where nothing can count it.
 
-    Bytes are those of the operands and results of convolutions and matrix products: what moves when
-    everything else is fused into them.
+    Bytes are those of the operands and results of convolutions, matrix products and reductions: what moves
+    when everything else is fused into them. What XLA makes of cifar_cnn's training for a CPU moves 2.4 times
+    as much.
     """
     trains = all(network.gradients is not None for network in networks)
     attempts: list[tuple[str, str, Callable[[Network], _Count]]] = [
@@ -129,7 +130,7 @@ def _count_by_hlo(function: Any, batch: Any, examples: int) -> _Count:
 
 
 def count_moved_bytes(hlo: str) -> int:
-    """Returns the bytes of all operands and results of convolutions and matrix products in an HLO module.
+    """Returns the bytes of all operands and results of convolutions, products and reductions of a module.
 
     Args:
         hlo: The module as text.
