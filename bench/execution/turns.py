@@ -20,6 +20,7 @@ from .messages import Finish, Order, Outline, Progress, Ready, TakeTurn, Warmed,
 
 Arm = Literal["A", "B"]
 ARMS: tuple[Arm, Arm] = ("A", "B")
+MOST_SINGLE_STEPS = 250  # in a turn: each is a sample in the record
 PARTNER_ENDED = "It was stopped, since the other arm of its pair had ended."
 # A waiting arm must leave room on a GPU for the other one.
 _SHARED_DEVICE = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
@@ -140,7 +141,8 @@ def decide_length(
     later = [steps[len(steps) // 2 :] for steps in warmups]
     step_seconds = max(statistics.median(steps) if steps else timing.block_seconds for steps in later)
     steps = max(1, round(timing.block_seconds / max(step_seconds, 1e-9)))
-    steps = min([steps, *(outline.max_block_steps for outline in outlines)])
+    most = [MOST_SINGLE_STEPS if one.sample == "step" else one.max_block_steps for one in outlines]
+    steps = min(steps, *most)
     turns = max([timing.blocks, *(-(-outline.min_steps // steps) for outline in outlines)])
     return TurnLength(steps=steps, turns=turns + turns % 2)
 

@@ -164,6 +164,8 @@ def test_turns_are_even_in_number_and_no_longer_than_a_probe_allows() -> None:
     assert decide_length([outline(), outline(max_block_steps=3)], [[0.1]] * 2, timing).steps == 3
     assert decide_length([outline(min_steps=80)] * 2, [[0.1]] * 2, timing) == TurnLength(steps=10, turns=8)
     assert decide_length([outline()] * 2, [[30.0]] * 2, timing).steps == 1
+    single = Outline(name="latency", sample="step", min_steps=1, max_block_steps=10**5)
+    assert decide_length([single] * 2, [[1e-4]] * 2, timing).steps == 250
 
 
 class Machine:
