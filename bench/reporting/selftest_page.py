@@ -39,9 +39,10 @@ _GROUPS = {
         "How often the 95 % interval covers the truth",
         "Simulated comparisons of 6 pairs of processes, arm B truly 10 % slower. The shapes are those of the "
         "blocks inside a process; their sizes are fitted to the records of the reference machine. "
+        "How far a machine's log-ratios spread: "
         + "; ".join(
-            f"a {one.name} machine: separate runs spread by {100 * one.spread:.0f} %, processes that take "
-            f"turns by {100 * one.process_sd:.1f} %"
+            f"{one.name}, separate runs by {100 * one.spread:.0f} %, processes that take turns by "
+            f"{100 * one.process_sd:.1f} %"
             for one in MACHINES
         )
         + ".",
@@ -59,7 +60,8 @@ _GROUPS = {
     "found": (
         "How often a planted slowdown is found",
         "Likewise, with as many pairs as the calibration says that it takes (the median is named). Sleep "
-        "costs no CPU time, so that the wall time alone can find it.",
+        "costs no CPU time, so that the wall time alone can find it: no promise is made where its noise "
+        "floor hides the slowdown, or where 30 pairs are too few.",
     ),
     "real runs": (
         "Real runs",
