@@ -13,6 +13,7 @@ EXAMPLES = {
     f"{page.name} {number}": code
     for page in PAGES
     for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL), 1)
+    if re.search(r"^from (tpuens|bench)\b", code, re.MULTILINE)  # others call commands alone
 }
 
 
