@@ -73,7 +73,7 @@ def test_the_same_ensemble_trained_again_keeps_quiet(baseline: Path, tmp_path: P
 def test_a_planted_slowdown_breaks_the_gate(tmp_path: Path) -> None:
     made = tmp_path / "made"
     for record in run_comparison(
-        request_for(SMALL), request_for(SMALL, "work:0.25"), made, budget_seconds=240
+        request_for(SMALL), request_for(SMALL, "work:0.25"), made, budget_seconds=180
     ):
         write_record(tmp_path / "hidden", hide_fault(record))
     code, output = check("--results", tmp_path / "hidden")
@@ -87,7 +87,7 @@ def test_a_planted_slowdown_breaks_the_gate(tmp_path: Path) -> None:
 def test_a_commit_against_itself_keeps_quiet(tmp_path: Path) -> None:
     small = ("--image-size", 8, "--batch-size", 32, "--strategy", "cpu")
     code, output = check(
-        "train-step", "--against", "HEAD", *small, "--results", tmp_path / "out", "--budget", "4m"
+        "train-step", "--against", "HEAD", *small, "--results", tmp_path / "out", "--budget", "3m"
     )
     assert code == 0, output
     assert "speed" in output
