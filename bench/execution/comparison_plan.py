@@ -24,7 +24,8 @@ Roots = tuple[Path | None, Path | None]
 # On a busy 2-core machine a pair of the small train-step took 6 to 9 s to start, side by side. A turn of a
 # quarter of a second is long beside what goes with it (a message and two readings of the machine, a few
 # milliseconds), and short beside what disturbs a machine. With 16 of them the pairs' log-ratios had a
-# standard deviation of 1.5 % by wall time and 0.7 % by CPU time; another pair says more than more turns.
+# standard deviation of 1.5 to 2 % by wall time and 0.7 to 0.9 % by CPU time; another pair says more than
+# more turns.
 START_SECONDS = 9.0
 TURNS, TURN_SECONDS = 16, 0.25
 
