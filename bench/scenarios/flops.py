@@ -10,7 +10,7 @@ training step 9 % too high), and XLA does not take a graph over several devices.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -19,13 +19,15 @@ from tpuens.training.loop import Trainer
 
 from ..records.record import Flops
 
-# A shape in the text of an HLO module, such as f32[16,32,32,3]; operations whose operands and results have
-# to move, whatever else is fused into them.
+# An instruction in the text of an HLO module: %sum.1 = f32[16,10]{1,0} add(%a.1, %b.1).
 _INSTRUCTION = re.compile(
     r"^\s*(?:ROOT )?(%\S+) = (?:\()?(\w+)\[([\d,]*)\]\S* ([\w-]+)\(([^)]*)\)", re.MULTILINE
 )
+# Operations whose operands and results have to move, whatever else is fused into them.
 _MOVING = ("convolution", "dot", "reduce", "reduce-window", "select-and-scatter")
 _BITS = re.compile(r"\d+")
+
+_Of = Literal["training step", "forward pass"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,7 @@ def count_flops(networks: Sequence[Network]) -> Flops | None:
     as much.
     """
     trains = all(network.gradients is not None for network in networks)
-    attempts: list[tuple[str, str, Callable[[Network], _Count]]] = [
+    attempts: list[tuple[_Of, str, Callable[[Network], _Count]]] = [
         ("forward pass", "hlo-cost-analysis", _count_forward_by_hlo),
         ("forward pass", "tensorflow-profiler", _count_forward_by_profiler),
     ]
@@ -100,7 +102,7 @@ def count_flops(networks: Sequence[Network]) -> Flops | None:
         moved = [count.moved_bytes for count in counts if count.moved_bytes is not None]
         return Flops(
             per_example=sum(count.flops for count in counts),
-            of="training step" if of == "training step" else "forward pass",
+            of=of,
             method=method,
             versions=_versions(method),
             bytes_per_example=sum(moved) if moved else None,
