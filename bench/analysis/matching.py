@@ -13,7 +13,7 @@ from .gates import list_differences
 from .labels import describe_run, identity, setup_facts
 
 # "apart": neither in turns nor interleaved: another day, another machine, a stored baseline.
-Manner = Literal["turns", "whole-runs", "apart"]
+Manner = Literal["turns", "one-process", "whole-runs", "apart"]
 Division = Literal["fixed", "tuned"]
 
 # They belong to the device that is compared; the batch size of a replica follows from the global one.

@@ -67,7 +67,7 @@ def run_against(
             runs.run_here(request, place, None)
         elif not SCENARIOS[request.scenario.name].compares:
             runs.run_whole_pair(request, place, 0, "check")
-        elif choose_manner(request, request, (tree, None)) == "turns":
+        elif choose_manner(request, request, (tree, None)) != "whole-runs":
             runs.take_turns(request, place)
         else:
             runs.run_whole(request, place)

@@ -147,7 +147,7 @@ class _Run:
                 f"Stopped; the pairs that were complete are kept. Go on with: "
                 f"tpuens-bench compare --resume --results {self.folder}"
             )
-        if not complete and ran_out_of_memory and self.manner == "turns":
+        if not complete and ran_out_of_memory and self.manner != "whole-runs":
             self.observer.on_note("Memory does not hold both arms: whole runs go A B B A instead.")
             self.manner = "whole-runs"
             return self.run_pair(number, should_stop)
@@ -159,11 +159,12 @@ class _Run:
 
     def _take(self, number: int, should_stop: Callable[[], bool]) -> tuple[Sequence[RunRecord], bool]:
         sides = [self._side(number, arm) for arm in range(2)]
-        if self.manner == "turns":
-            half = self.limits or default_limits()
+        if self.manner != "whole-runs":
+            limits, alone = self.limits or default_limits(), self.manner == "one-process"
             pair = run_pair(
                 sides,
-                limits=replace(half, memory_bytes=half.memory_bytes // 2),
+                limits=limits if alone else replace(limits, memory_bytes=limits.memory_bytes // 2),
+                one_process=alone,
                 lengths=self.lengths,
                 on_progress=lambda arm, progress: self.observer.on_progress(number + 1, arm, progress),
                 should_stop=should_stop,

@@ -18,7 +18,7 @@ from ..suites import Request
 from .suite_run import PLAN_FILE
 from .turns import ARMS
 
-Manner = Literal["turns", "whole-runs"]
+Manner = Literal["turns", "one-process", "whole-runs"]
 Roots = tuple[Path | None, Path | None]
 
 # On a busy 2-core machine a pair of the small train-step took 6 to 9 s to start, side by side. A turn of a
@@ -131,12 +131,14 @@ def check_budget(pair_seconds: float, budget_seconds: float, missing: int = MIN_
 
 
 def choose_manner(a: Request, b: Request, roots: Roots) -> Manner:
-    """Returns whether the arms can be alive side by side.
+    """Returns whether the arms can be alive side by side, and in how many processes.
 
-    A TPU takes one process, and a source tree from before this protocol knows nothing of turns.
+    A TPU takes one process, which can have both arms where only what they compute differs. A source tree
+    from before this protocol knows nothing of turns.
     """
-    if any(request.strategy.startswith("tpu") for request in (a, b)):
-        return "whole-runs"
     if any(root and not (root / "bench" / "execution" / "turns.py").exists() for root in roots):
         return "whole-runs"
+    if any(request.strategy.startswith("tpu") for request in (a, b)):
+        alike = (a.strategy, a.variables, roots[0]) == (b.strategy, b.variables, roots[1])
+        return "one-process" if alike else "whole-runs"
     return "turns"

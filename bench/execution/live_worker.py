@@ -35,7 +35,7 @@ from .messages import (
     decode_message,
     encode_message,
 )
-from .worker import OUT_OF_MEMORY, SPAWNED_AT, TAKES_TURNS
+from .worker import BOTH_ARMS, OUT_OF_MEMORY, SPAWNED_AT, TAKES_TURNS
 
 LOG_TAIL_LINES = 30
 POLL_SECONDS = 0.25
@@ -54,8 +54,8 @@ Answer = Ready | Warmed | Taken
 class _Outcome:
     """What is known of a run so far."""
 
-    described: Described = field(default_factory=Described)
-    finished: Finished | None = None
+    described: dict[int, Described] = field(default_factory=dict)  # by arm of the process
+    finished: list[Finished] = field(default_factory=list)
     refused: Refused | None = None
     stopped: str | None = None  # why the launcher stopped the worker
     holds_too_much: bool = False  # that is why
@@ -72,6 +72,7 @@ class LiveWorker:
         limits: When to stop it.
         root: The source tree that it runs; None for this one.
         takes_turns: Whether it waits for orders once it is prepared.
+        partner: The other arm of a comparison, where this process has both.
         variables: Environment variables that yield to those that are set.
         command: Another program in the worker's place, for tests.
     """
@@ -84,11 +85,14 @@ class LiveWorker:
         limits: Limits,
         root: Path | None = None,
         takes_turns: bool = False,
+        partner: Request | None = None,
         variables: dict[str, str] | None = None,
         command: list[str] | None = None,
     ) -> None:
-        self._request, self._log, self._limits = request, log, limits
-        arguments = [str(root or ROOT), *([TAKES_TURNS] if takes_turns else [])]
+        self._requests = (request,) if partner is None else (request, partner)
+        self._log, self._limits = log, limits
+        flags = {TAKES_TURNS: takes_turns, BOTH_ARMS: partner is not None}
+        arguments = [str(root or ROOT), *(flag for flag, set_ in flags.items() if set_)]
         self._command = command or [sys.executable, "-c", _START, *arguments]
         self._variables = {"TF_CPP_MIN_LOG_LEVEL": "1"} | (variables or {}) | os.environ | request.variables
         self._outcome = _Outcome()
@@ -108,7 +112,8 @@ class LiveWorker:
                 env=self._variables | {SPAWNED_AT: repr(time.time())},
                 start_new_session=True,  # Ctrl-C reaches the launcher alone, which then decides
             )
-        self._send(msgspec.json.encode(self._request) + b"\n")
+        for request in self._requests:
+            self._send(msgspec.json.encode(request) + b"\n")
         threading.Thread(target=self._read, daemon=True).start()
         return self
 
@@ -173,8 +178,8 @@ class LiveWorker:
 
     @property
     def finished(self) -> bool:
-        """Returns whether it has told what it measured."""
-        return self._outcome.finished is not None
+        """Returns whether it has told what it measured, of each of its arms."""
+        return len(self._outcome.finished) == len(self._requests)
 
     @property
     def ran_out_of_memory(self) -> bool:
@@ -184,14 +189,15 @@ class LiveWorker:
         refused = outcome.refused is not None and outcome.refused.reason.startswith(OUT_OF_MEMORY)
         return outcome.holds_too_much or killed or refused
 
-    def make_record(self, turns: Turns | None = None) -> RunRecord:
+    def make_record(self, turns: Turns | None = None, arm: int = 0) -> RunRecord:
         """Returns the run's record, whatever became of the worker; call it once the worker has ended.
 
         Args:
             turns: Which part of a comparison the run was.
+            arm: Of the process, where it has two.
         """
-        request, outcome = self._request, self._outcome
-        scenario, described = request.scenario, outcome.described
+        request, outcome = self._requests[arm], self._outcome
+        scenario, described = request.scenario, outcome.described.get(arm, Described())
         record = RunRecord(
             id=uuid.uuid4().hex[:12],
             request_key=request.key,
@@ -211,8 +217,9 @@ class LiveWorker:
             environment=described.environment,
             turns=turns,
         )
-        finished, refused = outcome.finished, outcome.refused
-        if finished is not None:
+        refused = outcome.refused
+        if self.finished:
+            finished = outcome.finished[arm]
             facts = {name: getattr(finished, name) for name in finished.__struct_fields__}
             return msgspec.structs.replace(record, status="ok", **facts)
         if refused is not None and refused.skipped and outcome.stopped is None:
@@ -245,14 +252,14 @@ class LiveWorker:
             outcome.phase = message.phase
             on_progress(message)
         elif isinstance(message, Described):
-            old = outcome.described
-            outcome.described = Described(
+            old = outcome.described.get(message.arm, Described())
+            outcome.described[message.arm] = Described(
                 environment=message.environment or old.environment,
                 workload=message.workload or old.workload,
                 configuration=message.configuration or old.configuration,
             )
         elif isinstance(message, Finished):
-            outcome.finished = message
+            outcome.finished.append(message)
         elif isinstance(message, Refused):
             outcome.refused = message
         return message

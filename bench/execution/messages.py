@@ -1,7 +1,7 @@
 """What a worker and its launcher tell each other: one JSON object a line.
 
-The worker speaks on its standard output. Where it takes turns with another worker, the launcher
-orders each turn on its standard input, after the request.
+The worker speaks on its standard output. Where arms take turns, the launcher orders each turn on its standard
+input, after the request, or after both requests of a process that has both arms.
 """
 
 from typing import Literal
@@ -33,6 +33,7 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
 class Described(msgspec.Struct, frozen=True, tag="described"):
     """What the run is, as far as it is known; sent early, so that a record of a crash can say it too."""
 
+    arm: int = 0  # of the process
     environment: Environment | None = None
     workload: WorkloadKey | None = None
     configuration: Configuration | None = None
@@ -74,7 +75,7 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The workload is prepared, and these are the probes to take turns with."""
+    """The workload of an arm is prepared, and these are the probes to take turns with."""
 
     probes: tuple[Outline, ...]
 
@@ -99,6 +100,7 @@ class WarmUp(msgspec.Struct, frozen=True, tag="warm-up"):
 
     probe: int
     steps: int
+    arm: int = 0  # of the process
 
 
 class TakeTurn(msgspec.Struct, frozen=True, tag="take-turn"):
@@ -106,10 +108,11 @@ class TakeTurn(msgspec.Struct, frozen=True, tag="take-turn"):
 
     probe: int
     steps: int
+    arm: int = 0
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish"):
-    """All turns are taken; answered by `Finished`."""
+    """All turns are taken; answered by the `Finished` of each arm of the process, in order."""
 
 
 Order = WarmUp | TakeTurn | Finish

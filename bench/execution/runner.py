@@ -23,7 +23,7 @@ from ..measuring.environment import (
     take_reading,
 )
 from ..measuring.timing import Probe, measure_fence, measure_null_step, measure_probe
-from ..records.record import Energy, Environment, Memory, Series
+from ..records.record import Energy, Environment, Flops, Memory, Series
 from ..scenarios.flops import count_flops
 from ..scenarios.planting import prepare_workload
 from ..scenarios.profiling import trace_probes
@@ -43,7 +43,6 @@ def run_request(
     phases: dict[str, float],
     send: Callable[[Message], None],
     read_memory: Callable[[], Memory],
-    receive: Callable[[], Order] | None = None,
 ) -> Finished:
     """Returns what was measured.
 
@@ -52,64 +51,76 @@ def run_request(
         phases: Seconds of the phases that are over; the others are added.
         send: Called with progress, and with the run's description as soon as it is known.
         read_memory: Returns what this process has held up to then.
-        receive: Waits for the launcher's next order and returns it; None: no turns are taken.
 
     Raises:
         DeviceError: This machine cannot offer the strategy.
         TpuensError: The request cannot be run as it is.
     """
-    timed = Phases(on_enter=lambda name: send(Progress(phase=name)), seconds=phases)
-    before = take_reading()
-    with timed("strategy"):
-        strategy = open_strategy(request.strategy)
-
-    def describe(fingerprint: str | None) -> Environment:
-        return collect_environment(
-            seed=request.scenario.seed,
-            dataset_fingerprint=fingerprint,
-            variables=os.environ,
-            load_before=before.load,
-            frequency_before=before.frequency_hz,
-        )
-
-    send(Described(environment=describe(None)))
-    workload = prepare_workload(request, strategy, timed)
-    send(Described(workload=workload.key, configuration=workload.configuration))
-    if receive is None:
-        measured = _measure_alone(workload, request, strategy, timed, send, read_memory, before)
-    else:
-        probes = [one for one in workload.probes if one.name in SCENARIOS[request.scenario.name].compares]
-        measured = _measure_in_turns(probes, timed, send, read_memory, receive)
-    environment = msgspec.structs.replace(
-        describe(workload.dataset_fingerprint),
-        cpu_frequency_hz_before=measured.before.frequency_hz,
-        cpu_frequency_hz_after=measured.after.frequency_hz,
-    )
+    start = _Start(request.strategy, phases, send)
+    run = _Run(request, start)
+    workload, timed = run.workload, run.timed
+    measured = _measure_alone(workload, request, start.strategy, timed, send, read_memory, start.before)
     flops = None
-    if receive is None and request.repeat == 0 and workload.networks is not None:  # repeats have the same
+    if request.repeat == 0 and workload.networks is not None:  # repeats have the same
         with timed("flops"):
             flops = count_flops(workload.networks())
-    finished = Finished(
-        environment=environment,
-        workload=workload.key,
-        configuration=workload.configuration,
-        phases=timed.seconds,
-        # Once whoever else may be at work has gone to sleep.
-        fence_seconds=measure_fence(workload.fence) if workload.fence else (),
-        null_step_seconds=measure_null_step() if measured.series else (),
-        series=measured.series,
-        metrics=tuple(measured.evaluation.metrics),
-        outcomes=tuple(measured.evaluation.outcomes),
-        memory=measured.memory,
-        references=measured.references,
-        flops=flops,
-        energy=measured.energy,
-        warnings=environment_cautions(environment, before=measured.before, after=measured.after),
-    )
+    finished = run.finish(measured, flops)
     if request.profile is not None:
         with timed("profile"):
             trace_probes(workload.probes, Path(request.profile))
     return finished
+
+
+def run_in_turns(
+    requests: Sequence[Request],
+    *,
+    phases: dict[str, float],
+    send: Callable[[Message], None],
+    read_memory: Callable[[], Memory],
+    receive: Callable[[], Order],
+) -> list[Finished]:
+    """Returns what was measured of each request, in the turns that were ordered.
+
+    Args:
+        requests: One arm, or both where a device takes one process alone; both under one strategy.
+        phases: Seconds of the phases that are over; each arm adds its own to them.
+        send: As for `run_request`.
+        read_memory: Likewise; of two arms it is what both have held together.
+        receive: Waits for the launcher's next order and returns it.
+
+    Raises:
+        DeviceError: This machine cannot offer the strategy.
+        TpuensError: A request cannot be run as it is.
+    """
+    start = _Start(requests[0].strategy, phases, send)
+    runs = [_Run(request, start, arm) for arm, request in enumerate(requests)]
+    probes = [
+        [one for one in run.workload.probes if one.name in SCENARIOS[run.request.scenario.name].compares]
+        for run in runs
+    ]
+    finished = []
+    for run, (series, turns) in zip(runs, take_turns(probes, receive=receive, send=send), strict=True):
+        run.timed.seconds["warmup"] = sum(sum(one.warmup_seconds) for one in series)
+        run.timed.seconds["steady"] = sum(sum(one.seconds) for one in series)
+        before, after = join_readings(turns)
+        # The turns alone: the other arm is the reference, and its joules could not be told from ours.
+        measured = _Measured(series=series, memory=read_memory(), before=before, after=after)
+        finished.append(run.finish(measured))
+    return finished
+
+
+class _Start:
+    """The strategy of a process, opened, and what went before."""
+
+    def __init__(self, strategy: str, phases: dict[str, float], send: Callable[[Message], None]) -> None:
+        self.send, self.before = send, take_reading()
+        self._timed = Phases(on_enter=lambda name: send(Progress(phase=name)), seconds=phases)
+        with self._timed("strategy"):
+            self.strategy = open_strategy(strategy)
+
+    def fork_phases(self) -> Phases:
+        """Returns the phases of an arm, which begin with those that are over."""
+        return replace(self._timed, seconds=dict(self._timed.seconds))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +134,53 @@ class _Measured:
     evaluation: Evaluation = field(default_factory=lambda: Evaluation(metrics=[]))
     references: tuple[Series, ...] = ()
     energy: tuple[Energy, ...] = ()
+
+
+class _Run:
+    """A request that is prepared; its records-to-be are told as soon as they are known."""
+
+    def __init__(self, request: Request, start: _Start, arm: int = 0) -> None:
+        self.request, self._before = request, start.before
+        self.timed = start.fork_phases()
+        start.send(Described(arm=arm, environment=self._describe(None)))
+        self.workload: Workload = prepare_workload(request, start.strategy, self.timed)
+        key, configuration = self.workload.key, self.workload.configuration
+        start.send(Described(arm=arm, workload=key, configuration=configuration))
+
+    def finish(self, measured: _Measured, flops: Flops | None = None) -> Finished:
+        """Returns what the record will hold."""
+        workload = self.workload
+        environment = msgspec.structs.replace(
+            self._describe(workload.dataset_fingerprint),
+            cpu_frequency_hz_before=measured.before.frequency_hz,
+            cpu_frequency_hz_after=measured.after.frequency_hz,
+        )
+        return Finished(
+            environment=environment,
+            workload=workload.key,
+            configuration=workload.configuration,
+            phases=self.timed.seconds,
+            # Once whoever else may be at work has gone to sleep.
+            fence_seconds=measure_fence(workload.fence) if workload.fence else (),
+            null_step_seconds=measure_null_step() if measured.series else (),
+            series=measured.series,
+            metrics=tuple(measured.evaluation.metrics),
+            outcomes=tuple(measured.evaluation.outcomes),
+            memory=measured.memory,
+            references=measured.references,
+            flops=flops,
+            energy=measured.energy,
+            warnings=environment_cautions(environment, before=measured.before, after=measured.after),
+        )
+
+    def _describe(self, fingerprint: str | None) -> Environment:
+        return collect_environment(
+            seed=self.request.scenario.seed,
+            dataset_fingerprint=fingerprint,
+            variables=os.environ,
+            load_before=self._before.load,
+            frequency_before=self._before.frequency_hz,
+        )
 
 
 def _measure_alone(
@@ -164,21 +222,6 @@ def _measure_alone(
         references=references,
         energy=tuple(energy),
     )
-
-
-def _measure_in_turns(
-    probes: Sequence[Probe],
-    timed: Phases,
-    send: Callable[[Message], None],
-    read_memory: Callable[[], Memory],
-    receive: Callable[[], Order],
-) -> _Measured:
-    """Returns the turns alone: the other arm is the reference, and its joules could not be told from ours."""
-    series, turns = take_turns(probes, receive=receive, send=send)
-    timed.seconds["warmup"] = sum(sum(one.warmup_seconds) for one in series)
-    timed.seconds["steady"] = sum(sum(one.seconds) for one in series)
-    before, after = join_readings(turns)
-    return _Measured(series=series, memory=read_memory(), before=before, after=after)
 
 
 def _begin(reading: EnergyReading, frequencies: list[float | None]) -> Callable[[], None]:

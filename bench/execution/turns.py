@@ -1,4 +1,6 @@
-"""A pair of workers that stay alive side by side and take turns: only one of them works at a time.
+"""A pair of arms that stay alive side by side and take turns: only one of them works at a time.
+
+Each has a process of its own, but for a device that takes one process alone, which then has both arms.
 
 Both are prepared, side by side. Then, probe by probe: the warm-up of one and of the other; how many steps a
 turn has, from the slower of the two; turns in the order A B B A; and at last each tells what it measured.
@@ -12,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from ..records.record import RunRecord, Turns
 from ..suites import Request, Timing
 from .limits import Limits
 from .live_worker import Answer, LiveWorker
-from .messages import Finish, Order, Outline, Progress, Ready, TakeTurn, Warmed, WarmUp
+from .messages import Finish, Outline, Progress, Ready, TakeTurn, Warmed, WarmUp
 
 Arm = Literal["A", "B"]
 ARMS: tuple[Arm, Arm] = ("A", "B")
@@ -86,6 +90,7 @@ def run_pair(
     sides: Sequence[Side],
     *,
     limits: Limits,
+    one_process: bool = False,
     lengths: Sequence[TurnLength] = (),
     on_progress: Callable[[Arm, Progress], None] = lambda arm, progress: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -97,6 +102,7 @@ def run_pair(
     Args:
         sides: A and B.
         limits: When to stop a worker.
+        one_process: Whether one process has both arms; both then run under one strategy, in the same tree.
         lengths: As an earlier pair of the comparison took turns; empty: to be found.
         on_progress: Told what an arm is at.
         should_stop: Asked a few times a second whether to stop.
@@ -110,13 +116,15 @@ def run_pair(
                     limits=limits,
                     root=side.root,
                     takes_turns=True,
+                    partner=sides[1].request if one_process else None,
                     variables=_SHARED_DEVICE,
                     command=side.command,
                 )
             )
-            for side in sides
+            for side in (sides[:1] if one_process else sides)
         ]
-        asking = _Asking(workers, on_progress, should_stop)
+        places = ((workers[0], 0), (workers[-1], 1 if one_process else 0))
+        asking = _Asking(places, on_progress, should_stop)
         out_of_memory = False
         try:
             lengths = _take_turns(asking, sides[0].request.scenario.timing, lengths, sides[0].turns.pair % 2)
@@ -124,7 +132,7 @@ def run_pair(
             out_of_memory = any(worker.ran_out_of_memory for worker in workers)
             for worker in workers:
                 worker.stop(PARTNER_ENDED)
-    a, b = (worker.make_record(side.turns) for worker, side in zip(workers, sides, strict=True))
+    a, b = (worker.make_record(side.turns, arm) for (worker, arm), side in zip(places, sides, strict=True))
     return Pair(records=(a, b), lengths=tuple(lengths), ran_out_of_memory=out_of_memory)
 
 
@@ -152,11 +160,11 @@ class _Asking:
 
     def __init__(
         self,
-        workers: Sequence[LiveWorker],
+        places: Sequence[tuple[LiveWorker, int]],  # of each arm: its worker, and which arm of that
         on_progress: Callable[[Arm, Progress], None],
         should_stop: Callable[[], bool],
     ) -> None:
-        self._workers, self._on_progress, self._should_stop = workers, on_progress, should_stop
+        self._places, self._on_progress, self._should_stop = places, on_progress, should_stop
 
     def wait(self, arm: int) -> Answer:
         answer = self._follow(arm)
@@ -164,22 +172,23 @@ class _Asking:
             raise _ArmEndedError
         return answer
 
-    def ask(self, arm: int, order: Order) -> Answer:
-        self._workers[arm].give(order)
+    def ask(self, arm: int, order: WarmUp | TakeTurn) -> Answer:
+        worker, place = self._places[arm]
+        worker.give(msgspec.structs.replace(order, arm=place))
         return self.wait(arm)
 
     def finish(self, arm: int) -> None:
-        self._workers[arm].give(Finish())
+        self._places[arm][0].give(Finish())
         while self._follow(arm) is not None:
             continue
-        if not self._workers[arm].finished:
+        if not self._places[arm][0].finished:
             raise _ArmEndedError
 
     def tell(self, arm: int, progress: Progress) -> None:
         self._on_progress(ARMS[arm], progress)
 
     def _follow(self, arm: int) -> Answer | None:
-        return self._workers[arm].follow(
+        return self._places[arm][0].follow(
             on_progress=lambda progress: self.tell(arm, progress), should_stop=self._should_stop
         )
 

@@ -1,6 +1,7 @@
 """The child: one run in a fresh process, told what to do on standard input.
 
-The first line of standard input is the request; orders follow where it takes turns with another worker. Its
+The first line of standard input is the request; a second request follows where this process has both arms of
+a comparison, and orders where arms take turns. Its
 end means that the launcher is gone, and then the worker goes too, so that nothing is left running. Standard
 output carries messages only; whatever TensorFlow and others print goes to standard error, which the launcher
 keeps as the run's log.
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -25,6 +26,7 @@ from .messages import Message, Order, Refused, decode_order, encode_message
 SPAWNED_AT = "TPUENS_BENCH_SPAWNED_AT"  # seconds since the epoch, set by the launcher
 OUT_OF_MEMORY = "The device ran out of memory"  # begins the reason of such a refusal
 TAKES_TURNS = "--takes-turns"  # an argument: wait for orders once all is prepared
+BOTH_ARMS = "--both-arms"  # an argument: there are two requests, whose turns are taken in this process
 
 
 def main() -> None:
@@ -37,7 +39,8 @@ def main() -> None:
         messages.write(encode_message(message))
         messages.flush()
 
-    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=Request)
+    count = 2 if BOTH_ARMS in sys.argv else 1
+    requests = [msgspec.json.decode(sys.stdin.buffer.readline(), type=Request) for _ in range(count)]
     orders: queue.Queue[bytes] = queue.Queue()
     threading.Thread(target=_listen, args=[orders], daemon=True).start()
 
@@ -46,18 +49,19 @@ def main() -> None:
 
     try:
         start = time.perf_counter()
-        from .runner import run_request  # imports TensorFlow
+        from .runner import run_in_turns, run_request  # imports TensorFlow
 
         phases = {"process_start": process_start, "import": time.perf_counter() - start}
-        send(
-            run_request(
-                request,
-                phases=phases,
-                send=send,
-                read_memory=lambda: timeline.add_to(collect_memory()),
-                receive=receive if TAKES_TURNS in sys.argv else None,
-            )
-        )
+        shared: dict[str, Any] = {
+            "phases": phases,
+            "send": send,
+            "read_memory": lambda: timeline.add_to(collect_memory()),
+        }
+        if TAKES_TURNS in sys.argv:
+            for finished in run_in_turns(requests, receive=receive, **shared):
+                send(finished)
+        else:
+            send(run_request(requests[0], **shared))
     except DeviceError as error:
         send(Refused(reason=str(error), skipped=True))
     except TpuensError as error:

@@ -185,9 +185,8 @@ class Turns(Struct, frozen=True, kw_only=True):
     comparison: str  # the same for all runs of one comparison
     pair: int  # from 0; each pair has fresh processes
     arm: Literal["A", "B"]
-    manner: Literal["turns", "whole-runs"] = (
-        "turns"  # whole runs, in the order A B B A, where turns cannot be
-    )
+    # Both arms in one process where a device takes no other; whole runs, A B B A, where turns cannot be.
+    manner: Literal["turns", "one-process", "whole-runs"] = "turns"
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from .tables import Table, markdown_table, markdown_text
 
 _MANNERS = {
     "turns": "two processes alive side by side took turns, block by block",
+    "one-process": "both arms took turns in one process, block by block, since the device takes no other",
     "whole-runs": "whole runs, one after another, in the order A B B A",
     "apart": "the runs did not take turns, so that the machine's moods may pose as a difference",
 }

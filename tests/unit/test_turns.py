@@ -210,8 +210,8 @@ def test_a_worker_measures_what_it_is_ordered_and_nothing_between_its_turns() ->
             parameters={},  # type: ignore[arg-type]
         )
 
-    series, readings = take_turns(
-        [probe("compute", "block"), probe("latency", "step")],
+    ((series, readings),) = take_turns(
+        [[probe("compute", "block"), probe("latency", "step")]],
         receive=receive,
         send=answers.append,
         clocks=Clocks(wall=lambda: machine.now, cpu=lambda: machine.now),
@@ -348,9 +348,38 @@ def test_arms_that_memory_does_not_hold_together_run_whole(tmp_path: Path) -> No
     assert {record.turns.manner for record in records if record.turns} == {"whole-runs"}
 
 
-def test_a_tpu_runs_whole_and_scenarios_without_a_step_cannot_be_compared() -> None:
+def test_two_arms_of_one_process_keep_their_turns_apart() -> None:
+    paces, slept = {"A": 1.0, "B": 3.0}, [0.0]
+
+    def probe(arm: str) -> Probe:
+        def step() -> None:
+            slept[0] += paces[arm]
+
+        return Probe(name="compute", step=step, fence=lambda: None, examples_per_step=1, parameters={})
+
+    orders: list[Order] = [
+        *(WarmUp(probe=0, steps=1, arm=arm) for arm in (0, 1)),
+        *(TakeTurn(probe=0, steps=2, arm=arm) for arm in (0, 1, 1, 0)),
+        Finish(),
+    ]
+    answers: list[Message] = []
+    arms = take_turns(
+        [[probe("A")], [probe("B")]],
+        receive=lambda: orders.pop(0),
+        send=answers.append,
+        clocks=Clocks(wall=lambda: slept[0], cpu=lambda: slept[0]),
+    )
+    assert [type(one) for one in answers[:2]] == [Ready, Ready]
+    assert [[one.seconds for one in series] for series, _ in arms] == [[(2.0, 2.0)], [(6.0, 6.0)]]
+    assert [len(readings) for _, readings in arms] == [2, 2]
+
+
+def test_a_tpu_takes_one_process_and_scenarios_without_a_step_cannot_be_compared(tmp_path: Path) -> None:
     tpu = msgspec.structs.replace(REQUEST, strategy="tpu")
-    assert choose_manner(tpu, tpu, (None, None)) == "whole-runs"
+    assert choose_manner(tpu, tpu, (None, None)) == "one-process"
+    assert choose_manner(tpu, tpu, (tmp_path, None)) == "whole-runs"
+    named = msgspec.structs.replace(tpu, variables={"XLA_FLAGS": "--xla"})
+    assert choose_manner(tpu, named, (None, None)) == "whole-runs"
     assert choose_manner(REQUEST, REQUEST, (None, None)) == "turns"
     timeless = msgspec.structs.replace(REQUEST, scenario=Scenario(name="time-to-accuracy"))
     with pytest.raises(ConfigurationError, match="train-step"):
