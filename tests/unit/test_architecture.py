@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted([*(ROOT / "tpuens").rglob("*.py"), *(ROOT / "bench").rglob("*.py")])
 
@@ -35,6 +33,7 @@ BENCH_LAYERS = (
     {"conftest"},
     {"test_scenarios"},
 )
+LINES = 320
 MAY_IMPORT_TENSORFLOW = ("bench/scenarios/", "bench/execution/worker.py", "bench/execution/runner.py")
 
 
@@ -69,52 +68,72 @@ def read_imports(path: Path) -> Iterator[tuple[str, int]]:
                 yield from ((f"{module}.{alias.name}", node.level) for alias in node.names)
 
 
+def imports_in(folder: str) -> Iterator[tuple[str, str, int]]:
+    """Yields (file, module, level) for every import in the files below a folder."""
+    for path in MODULES:
+        if name_of(path).startswith(folder):
+            yield from ((name_of(path), module, level) for module, level in imports_of(path))
+
+
 def test_there_are_modules_to_read() -> None:
     assert len(MODULES) > 40
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if name_of(p).startswith("tpuens/")], ids=name_of)
-def test_the_core_never_imports_the_instrument(path: Path) -> None:
-    assert not [module for module, _ in imports_of(path) if module.split(".")[0] == "bench"]
+def test_the_core_never_imports_the_instrument() -> None:
+    assert not [
+        (file, module) for file, module, _ in imports_in("tpuens/") if module.split(".")[0] == "bench"
+    ]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_one_module_names_tf_distribute(path: Path) -> None:
-    if name_of(path) == "tpuens/hardware/strategies.py":
-        return
-    named = [node.attr for node in nodes_of(path) if isinstance(node, ast.Attribute)]
-    assert "distribute" not in named
-    assert not [module for module, _ in imports_of(path) if module.startswith("tensorflow.distribute")]
+def test_only_one_module_names_tf_distribute() -> None:
+    others = [path for path in MODULES if name_of(path) != "tpuens/hardware/strategies.py"]
+    assert not [
+        name_of(path)
+        for path in others
+        for node in nodes_of(path)
+        if isinstance(node, ast.Attribute) and node.attr == "distribute"
+    ]
+    assert not [
+        name_of(path)
+        for path in others
+        for module, _ in imports_of(path)
+        if module.startswith("tensorflow.distribute")
+    ]
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if name_of(p).startswith("bench/")], ids=name_of)
-def test_the_instrument_imports_no_tensorflow_outside_the_worker(path: Path) -> None:
-    if name_of(path).startswith(MAY_IMPORT_TENSORFLOW):
-        return
-    assert not [module for module, _ in imports_of(path) if module.split(".")[0] in ("tensorflow", "keras")]
+def test_the_instrument_imports_no_tensorflow_outside_the_worker() -> None:
+    assert not [
+        (file, module)
+        for file, module, _ in imports_in("bench/")
+        if not file.startswith(MAY_IMPORT_TENSORFLOW) and module.split(".")[0] in ("tensorflow", "keras")
+    ]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_are_relative_inside_a_package_and_absolute_across(path: Path) -> None:
-    house = path.relative_to(ROOT).parts[0]
-    for module, level in imports_of(path):
-        if module.split(".")[0] in ("tpuens", "bench"):
-            assert (level > 0) == (module.split(".")[0] == house), module
+def test_imports_are_relative_inside_a_package_and_absolute_across() -> None:
+    assert not [
+        (file, module)
+        for file, module, level in imports_in("")
+        if (house := module.split(".")[0]) in ("tpuens", "bench")
+        and (level > 0) != (house == file.split("/")[0])
+    ]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_modules_import_only_from_their_own_layer_and_those_before(path: Path) -> None:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    if parts[1] == "__init__":
-        return
-    layers = TPUENS_LAYERS if parts[0] == "tpuens" else BENCH_LAYERS
-    place = layer_of(layers, parts[1])
-    if name_of(path) == "bench/suites.py":
-        assert all("scenarios" not in m or m == "bench.scenarios.table" for m, _ in imports_of(path))
-    for module, _ in imports_of(path):
-        house, _, rest = module.partition(".")
-        if house == parts[0] and rest:
-            assert layer_of(layers, rest.split(".")[0]) <= place, module
+def test_modules_import_only_from_their_own_layer_and_those_before() -> None:
+    broken = []
+    for file, module, _ in imports_in(""):
+        house, place = file.removesuffix(".py").split("/")[:2]
+        imported, _, rest = module.partition(".")
+        if imported != house or not rest or place == "__init__":
+            continue
+        layers = TPUENS_LAYERS if house == "tpuens" else BENCH_LAYERS
+        if layer_of(layers, rest.split(".")[0]) > layer_of(layers, place):
+            broken.append((file, module))
+    assert not broken
+
+
+def test_suites_know_the_table_of_scenarios_alone() -> None:
+    found = [module for file, module, _ in imports_in("bench/suites.py") if "scenarios" in module]
+    assert set(found) == {"bench.scenarios.table"}
 
 
 def layer_of(layers: tuple[set[str], ...], name: str) -> int:
@@ -123,7 +142,8 @@ def layer_of(layers: tuple[set[str], ...], name: str) -> int:
     return found[0]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_files_are_small_and_named_after_what_they_hold(path: Path) -> None:
-    assert path.read_text().count("\n") <= 320
-    assert path.stem not in {"utils", "util", "helpers", "common", "misc", "manager"}
+def test_files_are_small_and_named_after_what_they_hold() -> None:
+    names = {"utils", "util", "helpers", "common", "misc", "manager"}
+    assert not [
+        name_of(path) for path in MODULES if path.stem in names or path.read_text().count("\n") > LINES
+    ]
