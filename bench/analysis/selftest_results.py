@@ -24,7 +24,8 @@ from .thresholds import Thresholds
 DONE_FILE = "done.json"
 COMPARISONS = 20  # of equal arms, and as many with a planted slowdown
 STOPWATCH_SCENARIOS = ("train-step", "inference", "input-pipeline")
-AGREEMENT = 0.03  # of instrument and stopwatch
+AGREEMENT = 0.03  # of the instrument and what times the same steps beside it
+_OUTSIDE = {"stopwatch": "instrument", "trace": "traced"}  # and what the instrument calls its own there
 _KINDS = ("equal", "work", "sleep")
 
 
@@ -73,9 +74,9 @@ def read_real_runs(folder: Path) -> RealRuns:
         missing.append(f"{2 * COMPARISONS - len(comparisons)} of {2 * COMPARISONS} comparisons of real runs")
     for name in STOPWATCH_SCENARIOS:
         if f"stopwatch-{name}" in ready:
-            findings.append(_hold_against_stopwatch(folder / f"stopwatch-{name}", name))
+            findings += [_hold_against(outside, folder / f"stopwatch-{name}", name) for outside in _OUTSIDE]
         else:
-            missing.append(f"the stopwatch beside {name}")
+            missing.append(f"stopwatch and trace beside {name}")
     if {"members", "members-other-seeds", "members-spoilt"} <= set(ready):
         findings += _check_accuracy(folder)
     else:
@@ -168,18 +169,18 @@ def _describe_setup(comparison: Comparison) -> str:
     return f"{environment.machine_label}, TensorFlow {environment.versions.get('tensorflow', 'not known')}"
 
 
-def _hold_against_stopwatch(folder: Path, name: str) -> Finding:
+def _hold_against(outside: str, folder: Path, name: str) -> Finding:
     logs = []
     for path in sorted(folder.glob("process-*.json")):
         both = msgspec.json.decode(path.read_bytes(), type=dict[str, Series])
-        logs.append(pair_log_ratio(both["stopwatch"], both["instrument"]))
+        logs.append(pair_log_ratio(both[outside], both[_OUTSIDE[outside]]))
     interval = ratio_interval(logs)
     if interval is None:
-        return Finding(title=f"stopwatch beside {name}", holds=False, text="fewer than 2 processes")
+        return Finding(title=f"{outside} beside {name}", holds=False, text="fewer than 2 processes")
     return Finding(
-        title=f"stopwatch beside {name}",
+        title=f"{outside} beside {name}",
         holds=interval.low > 1 / (1 + AGREEMENT) and interval.high < 1 + AGREEMENT,
-        text=f"throughput of records is {interval.ratio:.4f} times the stopwatch's, {interval.low:.4f} to "
+        text=f"throughput of records is {interval.ratio:.4f} times the {outside}'s, {interval.low:.4f} to "
         f"{interval.high:.4f} over {interval.pairs} processes; it must all lie within {AGREEMENT:.0%} of 1",
     )
 

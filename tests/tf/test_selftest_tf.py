@@ -22,3 +22,5 @@ def test_instrument_and_stopwatch_time_the_same_steps_alike():
     assert len(instrument.seconds) == len(stopwatch.seconds) == 6
     # Whether they agree within 3 % is for the self-test to say, over several processes.
     assert abs(math.expm1(pair_log_ratio(stopwatch, instrument))) < 0.5
+    # The very same steps on two clocks.
+    assert abs(math.expm1(pair_log_ratio(both["trace"], both["traced"]))) < 0.05

@@ -45,16 +45,17 @@ class Folder:
                 write_record(self.path / name, record)
         self.finish(name)
 
-    def time(self, scenario: str, factor: float) -> None:
+    def time(self, scenario: str, stopwatch: float, trace: float = 1.0) -> None:
         folder = self.path / f"stopwatch-{scenario}"
         folder.mkdir(parents=True)
         for process in range(6):
             seconds = 0.25 * self._chance.gauss(1, 0.002)
-            both = {
-                name: self._records.series(steps=(1,), examples=(1,), seconds=(one,))
-                for name, one in (("instrument", seconds), ("stopwatch", seconds * factor))
+            factors = {"instrument": 1.0, "stopwatch": stopwatch, "traced": 1.0, "trace": trace}
+            all_of_them = {
+                name: self._records.series(steps=(1,), examples=(1,), seconds=(seconds * factor,))
+                for name, factor in factors.items()
             }
-            (folder / f"process-{process}.json").write_bytes(msgspec.json.encode(both))
+            (folder / f"process-{process}.json").write_bytes(msgspec.json.encode(all_of_them))
         self.finish(folder.name)
 
     def train(self, name: str, *accuracies: float, seed: int = 0, planted: str | None = None) -> None:
@@ -123,10 +124,16 @@ def test_what_is_not_done_is_missing_and_a_failure_is_a_finding(folder):
 
 
 @pytest.mark.parametrize(("factor", "holds"), [(1.0, True), (1.02, True), (1.05, False), (0.95, False)])
-def test_the_stopwatch_must_agree_within_3_percent(folder, factor, holds):
+def test_stopwatch_and_trace_must_agree_within_3_percent(folder, factor, holds):
     folder.time("inference", factor)
-    (finding,) = read_real_runs(folder.path).findings
-    assert finding.holds is holds
+    folder.time("train-step", 1.0, trace=factor)
+    found = {one.title: one.holds for one in read_real_runs(folder.path).findings}
+    assert found == {
+        "stopwatch beside inference": holds,
+        "trace beside inference": True,
+        "stopwatch beside train-step": True,
+        "trace beside train-step": holds,
+    }
 
 
 def test_other_seeds_keep_quiet_and_a_spoilt_member_does_not(folder):
