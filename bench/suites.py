@@ -165,7 +165,7 @@ STANDARD = Suite(
     name="standard",
     summary="small networks at their native sizes, and five seeds of ensemble accuracy",
     hardware="a workstation, or one accelerator",
-    duration="17 minutes on 2 cores",
+    duration="14 minutes on 2 cores",
     scenarios=(
         Scenario(name="input-pipeline", image_size=224, batch_size=16, seconds=20),
         Scenario(name="input-pipeline", image_size=512, batch_size=16, seconds=20),
