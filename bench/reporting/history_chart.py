@@ -68,7 +68,8 @@ def history_sentences(lines: Sequence[Line]) -> list[str]:
 def _sentence(line: Line) -> str:
     first, last = line.points[0], line.points[-1]
     ends = f"{format_number(first.result)} to {format_number(last.result)}{_UNITS.get(line.kind, '')}"
-    text = f"{line.label}: {len(line.points)} runs, {ends}"
+    count = len(line.points)
+    text = f"{line.label}: {count} run{'s' if count != 1 else ''}, {ends}"
     for change in line.changes:
         before, after = line.points[change.at - 1], line.points[change.at]
         text += f"; {change.ratio - 1:+.1%} between {_name(before)} and {_name(after)}"
