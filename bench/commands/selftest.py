@@ -28,7 +28,7 @@ def selftest(
 ) -> None:
     """Hold the instrument against its own promises: coverage, false alarms, slowdowns that must be found.
 
-    The simulated part takes half a minute. The real runs take two hours and more on 2 cores; they can be
+    The simulated part takes half a minute. The real runs take an hour on 2 cores; they can be
     interrupted, and gone on with by --resume. Exit code 1: a promise is not kept.
     """
     from ..analysis.simulation import simulate
