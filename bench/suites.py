@@ -16,8 +16,10 @@ from .records.record import Parameter
 from .scenarios.table import SCENARIOS
 
 Colour = Literal["rgb", "grey"]
-Cache = Literal["none", "memory"]
-Loop = Literal["tpuens", "keras-fit"]
+Cache = Literal["none", "memory", "disk"]
+Loop = Literal["tpuens", "keras-fit", "timm", "timm-channels-last"]
+Loader = Literal["tpuens", "article", "torchvision", "pil-draft", "grain", "decode-only"]
+Optimizer = Literal["keras", "fused"]
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +47,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         augment: Names in the core's table of augmentations.
         cache: Where decoded images are kept.
         prefetch: Batches that the input pipeline keeps ready.
-        loop: Whose training loop runs: ours, or Keras's `fit`.
+        loop: Whose training loop runs: ours, Keras's `fit`, or PyTorch's with a network of timm.
+        loader: Who reads and decodes the images: we, or what users would run instead.
+        optimizer: Whose implementation of it; None leaves that to the core.
+        steps_per_execution: Steps in a call of the training loop.
         planted: A fault put there on purpose, to see whether it is found; see `bench.scenarios.planting`.
         seconds: Estimated run time on a 2-core machine without an accelerator, start included.
         options: What only this scenario has, such as members or target_accuracy.
@@ -64,6 +69,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cache: Cache | None = None
     prefetch: int | None = None
     loop: Loop = "tpuens"
+    loader: Loader = "tpuens"
+    optimizer: Optimizer | None = None
+    steps_per_execution: int = 1
     planted: str | None = None
     seed: int = 0
     seconds: float = 30.0

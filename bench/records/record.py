@@ -56,10 +56,11 @@ class Configuration(Struct, frozen=True, kw_only=True):
     inter_op_threads: int | None = None
     num_parallel_calls: int | None = None  # of the input pipeline; fixed, so that nothing is still tuning
     prefetch: int | None = None  # batches that the input pipeline keeps ready
-    cache: str | None = None  # of decoded images: "none" or "memory"
+    cache: str | None = None  # of decoded images: "none", "memory" or "disk"
+    loader: str | None = None  # who reads and decodes: "tpuens", or what users would run instead
     keeps_freed_memory: bool = False  # glibc told so, see tpuens.hardware.allocator
-    loop: str = "tpuens"  # or "keras-fit"
-    optimizer: str | None = None
+    loop: str = "tpuens"  # or "keras-fit", or what users would run instead
+    optimizer: str | None = None  # "adam"; "adam (fused)" where it is the core's own
     planted: str | None = None  # a fault put there on purpose, see bench.scenarios.planting
 
 
@@ -176,6 +177,23 @@ class Outcomes(Struct, frozen=True, kw_only=True):
     examples_fingerprint: str  # SHA-256 of those ids, first 16 hex digits
 
 
+class Trial(Struct, frozen=True, kw_only=True):
+    """What a short trial of some settings did; without samples where it failed."""
+
+    settings: dict[str, Parameter]
+    examples: int = 0  # in each sample
+    seconds: tuple[float, ...] = ()
+    reason: str | None = None  # why it failed, in words
+
+
+class Tuning(Struct, frozen=True, kw_only=True):
+    """How a run's settings were chosen, by trials on this machine before it."""
+
+    trials: tuple[Trial, ...]
+    chosen: dict[str, Parameter]
+    why: str
+
+
 class Turns(Struct, frozen=True, kw_only=True):
     """Which part of a comparison a run was: its two arms are alive side by side and take turns.
 
@@ -217,6 +235,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     energy: tuple[Energy, ...] = ()
     outcomes: tuple[Outcomes, ...] = ()
     turns: Turns | None = None
+    tuning: Tuning | None = None
     warnings: tuple[Caution, ...] = ()
 
 
