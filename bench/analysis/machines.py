@@ -77,14 +77,16 @@ def compare_machines(rows: Sequence[Row], reference: str) -> list[MachineRatio]:
     for row in rows:
         if row.machine == reference and row.result and row.kind != "accuracy":
             counterparts.setdefault(row.counterpart, []).append(row)
+    # An ensemble's accuracy is not that of the one model whose speed is told.
+    accurate = [row for row in rows if "top_1_accuracy" in row.metrics and row.reading != "ensemble"]
     return [
-        _compare(row, counterparts[row.counterpart], rows)
+        _compare(row, counterparts[row.counterpart], accurate)
         for row in rows
         if row.machine != reference and row.result and row.counterpart in counterparts
     ]
 
 
-def _compare(row: Row, candidates: Sequence[Row], rows: Sequence[Row]) -> MachineRatio:
+def _compare(row: Row, candidates: Sequence[Row], accurate: Sequence[Row]) -> MachineRatio:
     def distance(candidate: Row) -> tuple[bool, bool, int, bool, int]:
         return (
             _device(candidate) != _device(row),
@@ -102,12 +104,12 @@ def _compare(row: Row, candidates: Sequence[Row], rows: Sequence[Row]) -> Machin
         speed_up=1 / ratio if row.kind in ("latency", "time-to-accuracy") else ratio,
         differences=_differences(_settings(nearest), _settings(row)),
         setup_differences=_differences(dict(nearest.setup), dict(row.setup)),
-        accuracy=_find_accuracy(row, rows),
-        reference_accuracy=_find_accuracy(nearest, rows),
+        accuracy=_find_accuracy(row, accurate),
+        reference_accuracy=_find_accuracy(nearest, accurate),
     )
 
 
-def _find_accuracy(row: Row, rows: Sequence[Row]) -> Row | None:
+def _find_accuracy(row: Row, accurate: Sequence[Row]) -> Row | None:
     """Returns the row itself where its run told an accuracy, else one of the same machine, model and data."""
     if "top_1_accuracy" in row.metrics:
         return row
@@ -115,12 +117,7 @@ def _find_accuracy(row: Row, rows: Sequence[Row]) -> Row | None:
     def model(one: Row) -> tuple[object, ...]:
         return one.machine, one.workload.backbone, one.workload.image_shape, one.workload.dataset
 
-    candidates = [
-        one
-        for one in rows
-        # An ensemble's accuracy is not that of the one model whose speed is told.
-        if "top_1_accuracy" in one.metrics and one.reading != "ensemble" and model(one) == model(row)
-    ]
+    candidates = [one for one in accurate if model(one) == model(row)]
     strategy = row.configuration.strategy
     return min(candidates, key=lambda one: one.configuration.strategy != strategy, default=None)
 

@@ -45,15 +45,16 @@ def make_report(
     """Prints the table of all records of a run folder, and of others, and writes the report files."""
     from rich.console import Console
 
-    from ..analysis.summary import summarise
     from ..records.store import latest_records
+    from ..reporting.contents import collect_contents
     from ..reporting.html import write_report
     from ..reporting.tables import terminal_table
 
     latest = latest_records(records, *others)
     superseded = len({record.id for folder in (records, *others) for record in folder}) - len(latest)
-    Console().print(terminal_table(summarise(latest)))
-    typer.echo(f"report: {write_report(output, latest, reference, superseded, prices)}")
+    contents = collect_contents(latest, reference, superseded, prices)
+    Console().print(terminal_table(contents.rows))
+    typer.echo(f"report: {write_report(output, contents)}")
 
 
 def _as_folder(path: Path) -> Path:

@@ -72,7 +72,10 @@ class Contents:
 
 
 def collect_contents(
-    records: Sequence[RunRecord], reference: str | None, superseded: int, prices: Mapping[str, float]
+    records: Sequence[RunRecord],
+    reference: str | None = None,
+    superseded: int = 0,
+    prices: Mapping[str, float] | None = None,
 ) -> Contents:
     """Returns what a report on these records says.
 
@@ -89,7 +92,7 @@ def collect_contents(
     environments = names.environments()
     rows = summarise(records)
     pooled = pool(rows)
-    costs = cost_table(pooled, records, prices)
+    costs = cost_table(pooled, records, prices or {})
     logged = [record for record in records if record.status != "ok" and record.log_tail]
     return Contents(
         title="Benchmark report",

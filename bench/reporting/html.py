@@ -28,26 +28,18 @@ def render_html(
     Raises:
         ConfigurationError: No record is of the reference machine, or of a machine or device with a price.
     """
-    return _render_html(collect_contents(records, reference, superseded, prices or {}))
+    return _render_html(collect_contents(records, reference, superseded, prices))
 
 
-def write_report(
-    folder: Path,
-    records: Sequence[RunRecord],
-    reference: str | None = None,
-    superseded: int = 0,
-    prices: Mapping[str, float] | None = None,
-) -> Path:
+def write_report(folder: Path, contents: Contents) -> Path:
     """Writes report.html, report.md and report.csv into a folder and returns the path of the first.
 
     A report that is there already is replaced. The CSV has every run by itself; in the others repeats are
-    pooled. The arguments are those of `render_html`.
+    pooled.
 
     Raises:
-        ConfigurationError: No record is of the reference machine, or of a machine or device with a price.
         RunError: The disk is full or the folder cannot be written.
     """
-    contents = collect_contents(records, reference, superseded, prices or {})
     pages = {
         "report.csv": csv_text(contents.rows),
         "report.md": _render_markdown(contents),

@@ -156,7 +156,8 @@ def terminal_table(rows: Sequence[Row]) -> "rich.console.RenderableType":
 class _TerminalTable:
     def __init__(self, rows: Sequence[Row]) -> None:
         pooled = pool(rows)
-        self._results = [row for row in pooled if row.kind != "nothing"]
+        results = [row for row in pooled if row.kind != "nothing"]
+        self._results, self._left_out = results[:ROW_LIMIT], len(results[ROW_LIMIT:])
         self._others = [row for row in pooled if row.kind == "nothing"]
 
     def __rich_console__(
@@ -171,7 +172,8 @@ class _TerminalTable:
         for machine in dict.fromkeys(row.machine for row in self._results):
             rows = [row for row in self._results if row.machine == machine]
             yield _machine_table(rows, numbers, machine, options.max_width)
-        sentences = compare_devices(self._results) + explain_waterfalls(self._results)
+        sentences = [f"{self._left_out:,} more rows are in report.csv."] if self._left_out else []
+        sentences += compare_devices(self._results) + explain_waterfalls(self._results)
         sentences += [f"⚠{numbers[code]} {code}: {caution.message}" for code, caution in cautions.items()]
         sentences += [f"#{numbers[distinction]} {distinction}" for distinction in setups]
         sentences += [_sentence(row) for row in self._others]

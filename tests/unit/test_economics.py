@@ -6,6 +6,7 @@ from bench.analysis.economics import Prices, find_costs, parse_prices
 from bench.analysis.pooling import pool
 from bench.analysis.summary import summarise
 from bench.records.record import Accelerator, Energy, Metric
+from bench.reporting.contents import collect_contents
 from bench.reporting.costs import cost_table
 from bench.reporting.html import write_report
 from tpuens.errors import ConfigurationError
@@ -153,7 +154,8 @@ def test_repeats_that_were_metered_unlike_give_no_energy(on_gpus):
 
 
 def test_a_report_says_what_runs_cost_and_whose_price_it_is(tmp_path, on_gpus):
-    write_report(tmp_path, [on_gpus(energy=(metered(1200.0),))], prices={"server": 3.6})
+    runs = [on_gpus(energy=(metered(1200.0),))]
+    write_report(tmp_path, collect_contents(runs, prices={"server": 3.6}))
     page = (tmp_path / "report.md").read_text()
     table = page[page.index("## Cost and energy") :]
     assert "| 5.00 | 2.00 | nvml: GPU 0 (board) | server: 3.6 USD/h, given by the user |" in table

@@ -15,6 +15,7 @@ from bench.analysis.summary import summarise
 from bench.records.store import latest_records
 from bench.reporting.charts import draw_charts
 from bench.reporting.comparison import comparison_table
+from bench.reporting.contents import collect_contents
 from bench.reporting.drawing import BAR_LIMIT
 from bench.reporting.html import render_html, write_report
 from tpuens.errors import ConfigurationError, RunError
@@ -172,7 +173,7 @@ def test_the_reference_is_the_machine_of_the_first_folder_and_not_of_the_oldest_
 
 def test_the_page_and_the_markdown_say_from_where_a_gpu_is_faster(study, tmp_path):
     products = [record for record in study if record.workload.scenario == "matmul"]
-    html = write_report(tmp_path, products).read_text(encoding="utf-8")
+    html = write_report(tmp_path, collect_contents(products)).read_text(encoding="utf-8")
     for text in (html, (tmp_path / "report.md").read_text(encoding="utf-8").replace("\\", "")):
         assert "gpu-server (strategy one-device, float32 (tf32)) the GPU wins at every size" in text
         assert "nothing to compare on laptop: matrices were multiplied on one kind of device only" in text
@@ -298,7 +299,7 @@ def test_a_crowded_chart_says_what_it_leaves_out(records):
 
 def test_a_report_is_three_files_and_replaces_the_one_before(few, tmp_path):
     (tmp_path / "report.html").write_text("old")
-    path = write_report(tmp_path, few, reference="gpu-server")
+    path = write_report(tmp_path, collect_contents(few, "gpu-server"))
     assert path == tmp_path / "report.html"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["report.csv", "report.html", "report.md"]
     html = path.read_text(encoding="utf-8")
@@ -314,4 +315,4 @@ def test_a_report_is_three_files_and_replaces_the_one_before(few, tmp_path):
 def test_a_report_that_cannot_be_written_names_the_folder(few, tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(RunError, match=r"report\.csv.*taken"):
-        write_report(tmp_path / "taken", few[2:3])
+        write_report(tmp_path / "taken", collect_contents(few[2:3]))

@@ -241,6 +241,16 @@ def test_the_time_to_accuracy_says_from_when_it_counts(records):
     assert "tracing, the first step and the validation" in table.explanation
 
 
+def test_a_terminal_says_how_many_rows_it_leaves_to_the_files(records, monkeypatch):
+    monkeypatch.setattr("bench.reporting.tables.ROW_LIMIT", 2)
+    machines = [records.environment(label) for label in ("one", "two", "three", "four", "five")]
+    text = terminal(
+        summarise([records.record(series=(records.series(),), environment=one) for one in machines])
+    )
+    assert text.count("train-step") == 2
+    assert "3 more rows are in report.csv." in text
+
+
 def test_repeats_are_one_line_of_the_terminal(records):
     runs = [records.record(repeat=repeat, series=(records.series(),)) for repeat in range(3)]
     assert terminal(summarise(runs)).count("examples/s") == 1

@@ -10,6 +10,7 @@ from bench.analysis.pooling import pool
 from bench.analysis.summary import Row, summarise
 from bench.analysis.waterfall import Waterfall
 from bench.records.record import Accelerator, Memory, RunRecord
+from bench.reporting.contents import collect_contents
 from bench.reporting.html import write_report
 from bench.reporting.outcome_charts import draw_memory
 from bench.reporting.svg import drawing_style
@@ -180,7 +181,7 @@ def test_repeats_are_pooled_by_their_medians(training):
 
 def test_a_report_has_the_bar_and_the_sentence_in_all_its_forms(training, tmp_path):
     made = [training(blocked=0.5), training(strategy="gpu:0", warmup_call_seconds=(0.01,))]
-    html = write_report(tmp_path, made).read_text()
+    html = write_report(tmp_path, collect_contents(made)).read_text()
     for text in ("waiting for input", "host: calling the step", "waiting for the device", "100 ms"):
         assert text in html[html.index("chart-waterfall") :]
     console = Console(file=io.StringIO(), width=100)
