@@ -58,7 +58,7 @@ def test_what_scenarios_ignore_are_settings() -> None:
     [
         ("loop", "keras", "Did you mean 'keras-fit'"),
         ("colour", "gray", "Did you mean 'grey'"),
-        ("cache", "disk", "memory, none"),
+        ("cache", "dsik", "Did you mean 'disk'"),
         ("augment", "shift+mixpu", "Did you mean 'mixup'"),
         ("prefetch", "0", "1 or more"),
         ("batch-size", "many", "1 or more"),
