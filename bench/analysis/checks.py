@@ -9,7 +9,7 @@ from ..records.floors import Floor
 from ..records.record import RunRecord
 from .accuracy_checks import check_accuracy, check_agreement
 from .cost_checks import check_compilation, check_memory, check_stored_speed, list_stored_readings
-from .gates import Check, LeftOut, Verdict, pair_up
+from .gates import Check, LeftOut, Verdict, explain_no_speed, list_missing, pair_up
 from .speed_checks import check_speed, list_readings
 from .statistics import CONFIDENCE
 from .thresholds import Gate, Thresholds
@@ -21,26 +21,36 @@ class CheckResult:
 
     Attributes:
         checks: Every figure that could be held against the baseline's, or against its like.
-        left_out: New runs that could not, and why.
+        left_out: What could not, and why.
         differences: What of the environment differs between the two sides.
+        missing: What only the baseline ran.
     """
 
     checks: tuple[Check, ...]
     left_out: tuple[LeftOut, ...]
     differences: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Returns whether a new run failed, so that what it was to show is not known."""
+        return any(one.failed for one in self.left_out)
 
     def count(self, verdict: Verdict) -> int:
         """Returns how many checks ended so."""
         return sum(check.verdict == verdict for check in self.checks)
 
     def exit_code(self, required: Iterable[Gate] = ()) -> int:
-        """Returns 1 where a gate is broken, 2 where a required one could not be told, else 0.
+        """Returns 1 where a gate is broken or a new run failed, 2 where too little could be told, else 0.
 
         A gate that could not be told is no failure of the code that is checked, so it warns and no more;
         whoever must not go on without it requires it. A required gate without a check is not told either.
+        Where none at all could be told, nothing holds.
         """
-        if self.count("broken"):
+        if self.count("broken") or self.failed:
             return 1
+        if not self.count("holds"):
+            return 2
         told = {gate: [c.verdict for c in self.checks if c.gate == gate] for gate in required}
         return 2 if any(not verdicts or "not told" in verdicts for verdicts in told.values()) else 0
 
@@ -67,9 +77,14 @@ def check_records(
         ConfigurationError: Nothing can be compared; the message says what stands in the way.
     """
     pairs, left_out = pair_up(new, baseline)
-    readings = sum(len(list_readings(p) if p.takes_turns else list_stored_readings(p)) for p in pairs)
+    timed = [len(list_readings(p) if p.takes_turns else list_stored_readings(p)) for p in pairs]
+    left_out += [
+        found
+        for pair, count in zip(pairs, timed, strict=True)
+        if not count and (found := explain_no_speed(pair))
+    ]
     # How often equal sides may break a gate, divided among what it reads (Bonferroni).
-    error, compile_error = ((1 - CONFIDENCE) / max(1, count) for count in (readings, len(pairs)))
+    error, compile_error = ((1 - CONFIDENCE) / max(1, count) for count in (sum(timed), len(pairs)))
     checks: list[Check] = []
     for pair in pairs:
         if pair.takes_turns:
@@ -80,14 +95,16 @@ def check_records(
         checks += check_compilation(pair, thresholds, confidence=1 - compile_error)
         checks += check_accuracy(pair, thresholds)
     checks += check_agreement(new, thresholds)
-    if not pairs and (baseline or not checks):
-        raise ConfigurationError(_explain_nothing(left_out, new, baseline))
     order: tuple[Verdict, ...] = ("broken", "not told", "holds")
-    return CheckResult(
+    result = CheckResult(
         checks=tuple(sorted(checks, key=lambda check: order.index(check.verdict))),
         left_out=tuple(left_out),
         differences=tuple(dict.fromkeys(d for pair in pairs for d in pair.differences)),
+        missing=list_missing(new, baseline),
     )
+    if (not checks or (baseline and not pairs)) and not result.failed:
+        raise ConfigurationError(_explain_nothing(left_out, new, baseline))
+    return result
 
 
 def _explain_nothing(

@@ -8,7 +8,7 @@ import msgspec
 
 from ..records.record import Configuration, RunRecord, Series, WorkloadKey
 from .intervals import Difference
-from .labels import describe_run, identity, setup_facts
+from .labels import describe_run, identity, reading_text, setup_facts
 from .thresholds import Gate
 
 Verdict = Literal["holds", "broken", "not told"]
@@ -45,11 +45,16 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """New runs without counterpart in the baseline, and why there is none."""
+    """What of the new runs could not be held against the baseline, and why.
+
+    Attributes:
+        failed: Whether that is because a new run failed, which no other gate makes good.
+    """
 
     scenario: str
     what: str
     why: str
+    failed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,27 +120,55 @@ def pair_up(new: Iterable[RunRecord], baseline: Iterable[RunRecord]) -> tuple[li
     """Returns the runs that may be compared, and those that may not with the name of the field in the way.
 
     Workload and configuration must be equal. Of the baseline's machines the same one is taken, else the one
-    that ran last. Runs that failed or were skipped are left out, with their reason.
+    that ran last. Runs that failed or were skipped are left out, with their reason; an arm of a comparison
+    that failed counts as such only where no later one of the same request went well.
     """
+    new = list(new)
     theirs: dict[bytes, list[RunRecord]] = {}
     for record in baseline:
         if record.status == "ok":
             theirs.setdefault(_key(record), []).append(record)
     ours: dict[tuple[bytes, str], list[RunRecord]] = {}
     left_out = []
+    arms_that_ran = {one.request_key for one in new if one.status == "ok" and one.turns}
     for record in new:
         if record.status == "ok":
             ours.setdefault((_key(record), _machine(record)), []).append(record)
         else:
-            left_out.append(_leave_out(record, f"the new run {record.status}: {record.reason}"))
+            why = "the new run was skipped" if record.status == "skipped" else "the new run failed"
+            made_good = record.turns is not None and record.request_key in arms_that_ran
+            failed = record.status == "failed" and not made_good
+            left_out.append(_leave_out(record, f"{why}: {record.reason}", failed=failed))
     pairs = []
     for (key, machine), records in ours.items():
         if key in theirs:
-            pairs.append(_make_pair(records, _of_one_machine(theirs[key], machine)))
+            pair = _make_pair(records, _of_one_machine(theirs[key], machine))
+            if pair.takes_turns and not pair.processes():
+                left_out.append(_leave_out(records[0], "no pair of the two sides is complete"))
+            else:
+                pairs.append(pair)
         else:
             candidates = [runs[0] for runs in theirs.values()]
             left_out.append(_leave_out(records[0], _explain_missing(records[0], candidates)))
     return pairs, left_out
+
+
+def explain_no_speed(pair: Pair) -> LeftOut | None:
+    """Returns why no series of a pair was timed by both sides; None where neither side timed any."""
+    names = [
+        ", ".join(dict.fromkeys(reading_text(one) for run in runs for one in run.series)) or "nothing"
+        for runs in (pair.baseline, pair.new)
+    ]
+    if names == ["nothing", "nothing"]:
+        return None
+    return _leave_out(pair.new[0], f"baseline and new runs timed nothing in common: {'; '.join(names)}")
+
+
+def list_missing(new: Iterable[RunRecord], baseline: Iterable[RunRecord]) -> tuple[str, ...]:
+    """Returns in words what only the baseline ran, however it went on the new side."""
+    ours = {_key(record) for record in new}
+    missing = {_key(record): describe_run(record) for record in baseline if record.status == "ok"}
+    return tuple(dict.fromkeys(what for key, what in missing.items() if key not in ours))
 
 
 def series_key(series: Series) -> SeriesKey:
@@ -184,8 +217,8 @@ def list_differences(baseline: Mapping[str, object], new: Mapping[str, object]) 
     )
 
 
-def _leave_out(record: RunRecord, why: str) -> LeftOut:
-    return LeftOut(scenario=record.workload.scenario, what=describe_run(record), why=why)
+def _leave_out(record: RunRecord, why: str, *, failed: bool = False) -> LeftOut:
+    return LeftOut(scenario=record.workload.scenario, what=describe_run(record), why=why, failed=failed)
 
 
 def _key(record: RunRecord) -> bytes:

@@ -36,6 +36,9 @@ DEFAULTS: Mapping[Gate, float] = {
     "agreement": 0.01,
 }
 
+# Memory and compile time can more than double; a speed or an accuracy cannot fall by more than all of it.
+_UNBOUNDED: tuple[Gate, ...] = ("memory", "compile")
+
 _TABLE = "tool.tpuens-bench.check"
 
 
@@ -104,17 +107,17 @@ def _read_file(path: Path, scenarios: Collection[str]) -> Thresholds:
         found = _as_table(found.get(name, {}), _TABLE)
     of_scenarios = _as_table(found.get("scenario", {}), f"{_TABLE}.scenario")
     general = {
-        check_gate(name, _TABLE): _share(value, f"{_TABLE}.{name}")
+        gate: _share(value, gate, f"{_TABLE}.{name}")
         for name, value in found.items()
         if name != "scenario"
+        for gate in [check_gate(name, _TABLE)]
     }
     of_scenario = {
-        (_check_scenario(scenario, _TABLE, scenarios), check_gate(name, where)): _share(
-            value, f"{where}.{name}"
-        )
+        (_check_scenario(scenario, _TABLE, scenarios), gate): _share(value, gate, f"{where}.{name}")
         for scenario, values in of_scenarios.items()
         for where in [f"{_TABLE}.scenario.{scenario}"]
         for name, value in _as_table(values, where).items()
+        for gate in [check_gate(name, where)]
     }
     return Thresholds(general=general, of_scenario=of_scenario)
 
@@ -129,13 +132,13 @@ def _read_options(told: Iterable[str], scenarios: Collection[str]) -> Thresholds
                 "Expected GATE=SHARE or SCENARIO.GATE=SHARE, such as speed=0.05 or train-step.speed=0.05. "
                 f"Received: threshold={text!r}"
             )
-        scenario, dot, gate = name.rpartition(".")
-        share = _share(value, f"threshold {name}")
+        scenario, dot, last = name.rpartition(".")
+        gate = check_gate(last, "threshold")
+        share = _share(value, gate, f"threshold {name}")
         if dot:
-            place = _check_scenario(scenario, "threshold", scenarios), check_gate(gate, "threshold")
-            of_scenario[place] = share
+            of_scenario[_check_scenario(scenario, "threshold", scenarios), gate] = share
         else:
-            general[check_gate(gate, "threshold")] = share
+            general[gate] = share
     return Thresholds(general=general, of_scenario=of_scenario)
 
 
@@ -145,7 +148,7 @@ def _check_scenario(name: str, where: str, scenarios: Collection[str]) -> str:
     return name
 
 
-def _share(value: Any, where: str) -> float:
+def _share(value: Any, gate: Gate, where: str) -> float:
     try:
         share = float(value)
     except (TypeError, ValueError):
@@ -153,6 +156,11 @@ def _share(value: Any, where: str) -> float:
     if isinstance(value, bool) or not 0 <= share < math.inf:
         raise ConfigurationError(
             f"A threshold is a share, 0 or more: 0.05 is 5 %. Received: {where}={value!r}"
+        )
+    if share >= 1 and gate not in _UNBOUNDED:
+        raise ConfigurationError(
+            f"Nothing loses more than all of its {gate}, so this threshold is a share below 1: 0.05 is 5 %. "
+            f"Received: {where}={value!r}"
         )
     return share
 

@@ -1,16 +1,18 @@
 """`tpuens-bench check`: has anything become slower, larger or less accurate than the baseline?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tpuens.commands.options import DataDir
 from tpuens.errors import ConfigurationError
 
-from ..suites import Request, plan_requests
+from ..scenarios.table import SCENARIOS
+from ..suites import Request, Scenario, plan_requests
 from .options import (
     Backbone,
     BatchSize,
@@ -39,35 +41,49 @@ _DEFAULT = ["train-step", "agreement"]
 _ACCURACY = "ensemble-accuracy"
 
 
+Against = Annotated[
+    str | None, typer.Option(metavar="REV", help="Run that commit beside this tree, and compare.")
+]
+Baseline = Annotated[
+    str | None, typer.Option(help="Stored records to compare with: a folder, or the name of a baseline.")
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(help="Suites or scenarios from `tpuens-bench list`; train-step and agreement by default."),
+]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(help="A gate that must be told: else exit code 2. May be given again."),
+]
+Results = Annotated[
+    Path | None,
+    typer.Option(help="Records to check rather than runs made now; or, with --against, where runs go."),
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(min=1, help="Check ensemble-accuracy too, over so many seeds; 3 at least tell."),
+]
+Strategies = Annotated[
+    list[str] | None,
+    typer.Option(help="Strategy to check; may be given again. Default: all that can run."),
+]
+Threshold = Annotated[
+    list[str] | None,
+    typer.Option(help="GATE=SHARE or SCENARIO.GATE=SHARE, over pyproject.toml; may be given again."),
+]
+
+
 def check(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Suites or scenarios from `tpuens-bench list`; train-step and agreement by default."
-        ),
-    ] = None,
-    against: Annotated[
-        str | None, typer.Option(metavar="REV", help="Run that commit beside this tree, and compare.")
-    ] = None,
-    baseline: Annotated[
-        str | None, typer.Option(help="Stored records to compare with: a folder, or the name of a baseline.")
-    ] = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(help="Records to check rather than runs made now; or, with --against, where runs go."),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(min=1, help="Check ensemble-accuracy too, over so many seeds; 3 at least tell."),
-    ] = None,
+    names: Names = None,
+    against: Against = None,
+    baseline: Baseline = None,
+    results: Results = None,
+    seeds: Seeds = None,
     budget: Annotated[
         str, typer.Option(help="How long each comparison of --against may take, such as 90s, 5m or 1h.")
     ] = "5m",
-    repeats: Annotated[int, typer.Option(help="With --baseline: runs made now of each scenario.")] = 3,
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option(help="Strategy to check; may be given again. Default: all that can run."),
-    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="With --baseline: runs made now of each scenario.")] = 3,
+    strategy: Strategies = None,
     backbone: Backbone = None,
     image_size: ImageSize = None,
     batch_size: BatchSize = None,
@@ -77,53 +93,39 @@ def check(
     data_dir: DataDir = None,
     option: Option = None,
     env: Env = None,
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(help="GATE=SHARE or SCENARIO.GATE=SHARE, over pyproject.toml; may be given again."),
-    ] = None,
-    require: Annotated[
-        list[str] | None,
-        typer.Option(help="A gate that must be told: else exit code 2. May be given again."),
-    ] = None,
+    threshold: Threshold = None,
+    require: Require = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write a summary for a pull request.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML for a CI service.")] = None,
 ) -> None:
     """Check speed, memory, compile time, accuracy and agreement against a baseline.
 
-    Exit code 0: every gate that could be told holds. 1: a gate is broken. 2: the call must be mended.
+    Exit code 0: every gate that could be told holds. 1: a gate is broken, or a new run failed. 2: the call
+    must be mended, or nothing could be told.
     """
     from ..analysis.checks import check_records
     from ..analysis.thresholds import check_gate, load_thresholds
-    from ..scenarios.table import SCENARIOS
 
     thresholds = load_thresholds(Path(), threshold or (), scenarios=SCENARIOS)
     required = [check_gate(name, "require") for name in require or ()]
-    _check_sides(against, baseline, results, stored_only=bool(names or seeds))
+    settings = collect_settings(
+        backbone=backbone,
+        image_size=image_size,
+        batch_size=batch_size,
+        dtype_policy=dtype_policy,
+        jit=jit,
+        dataset=dataset,
+    )
+    _check_sides(against, baseline, results, of_runs=(names, seeds, strategy, settings, option, env))
     if results is not None and against is None:
         new, old = _read_stored(results, baseline)
     else:
-        settings = collect_settings(
-            backbone=backbone,
-            image_size=image_size,
-            batch_size=batch_size,
-            dtype_policy=dtype_policy,
-            jit=jit,
-            dataset=dataset,
-        )
-        asked = [*(names or _DEFAULT), *([_ACCURACY] if seeds else [])]
-        own = [*(option or []), *([f"seeds={seeds}"] if seeds else [])]
-        suite, scenarios = choose_scenarios(list(dict.fromkeys(asked)), settings, own, data_dir)
-        requests = plan_requests(
-            suite,
-            scenarios,
-            strategies=check_strategies(strategy) or find_strategies(),
-            repeats=1 if against else repeats,
-            variables=parse_pairs("env", env or []),
-        )
+        suite, scenarios = _choose(names, seeds, settings, option, data_dir)
+        plan = partial(_plan, suite, scenarios, strategy, env)
         if against is not None:
-            new, old = _run_against(against, requests, results, parse_budget(budget))
+            new, old = _run_against(against, plan(repeats=1), results, parse_budget(budget))
         else:
-            new, old = _run_now(requests, baseline or "")
+            new, old = _run_now(partial(plan, repeats=repeats), baseline or "")
     result = check_records(new, old, thresholds, find_floor=_find_floor)
     title = f"{results or 'this tree'} against {against or baseline or 'its own baseline'}"
     show_result(result, title, required, markdown=markdown, junit=junit)
@@ -161,9 +163,16 @@ def show_result(
 
 
 def _check_sides(
-    against: str | None, baseline: str | None, results: Path | None, *, stored_only: bool
+    against: str | None, baseline: str | None, results: Path | None, *, of_runs: Sequence[Any]
 ) -> None:
-    """Raises ConfigurationError where it is not clear what is held against what."""
+    """Raises ConfigurationError where it is not clear what is held against what.
+
+    Args:
+        against: As it was given.
+        baseline: Likewise.
+        results: Likewise.
+        of_runs: What was given that means something to runs made now alone.
+    """
     given = f"against={against!r}, baseline={baseline!r}, results={results and str(results)!r}"
     if against is None and baseline is None and results is None:
         raise ConfigurationError(
@@ -172,11 +181,43 @@ def _check_sides(
         )
     if against is not None and baseline is not None:
         raise ConfigurationError(f"Give one baseline: --against or --baseline. Received: {given}")
-    if results is not None and against is None and stored_only:
+    if results is not None and against is None and any(of_runs):
+        told = ", ".join(str(one) for one in of_runs if one)
         raise ConfigurationError(
-            "Records that are there already are checked as they are: scenarios and --seeds are for runs that "
-            f"are made now. Received: {given}"
+            "Records that are there already are checked as they are: scenarios, settings, strategies and "
+            f"--seeds are for runs that are made now. Received: {given}; {told}"
         )
+
+
+def _choose(
+    names: list[str] | None,
+    seeds: int | None,
+    settings: dict[str, str],
+    option: list[str] | None,
+    data_dir: str | None,
+) -> tuple[str, tuple[Scenario, ...]]:
+    """Returns the suite and the scenarios that are to be run."""
+    asked = [*(names or _DEFAULT), *([_ACCURACY] if seeds else [])]
+    own = [*(option or []), *([f"seeds={seeds}"] if seeds else [])]
+    return choose_scenarios(list(dict.fromkeys(asked)), settings, own, data_dir)
+
+
+def _plan(
+    suite: str,
+    scenarios: tuple[Scenario, ...],
+    strategy: list[str] | None,
+    env: list[str] | None,
+    *,
+    repeats: int,
+) -> list[Request]:
+    """Returns the runs; which strategies can run here is asked of another process, which takes seconds."""
+    return plan_requests(
+        suite,
+        scenarios,
+        strategies=check_strategies(strategy) or find_strategies(),
+        repeats=repeats,
+        variables=parse_pairs("env", env or []),
+    )
 
 
 def _read_stored(results: Path, baseline: str | None) -> "tuple[list[RunRecord], list[RunRecord]]":
@@ -196,7 +237,7 @@ def _read_stored(results: Path, baseline: str | None) -> "tuple[list[RunRecord],
     return new, old
 
 
-def _run_now(requests: Sequence[Request], baseline: str) -> "tuple[list[RunRecord], list[RunRecord]]":
+def _run_now(plan: Callable[[], list[Request]], baseline: str) -> "tuple[list[RunRecord], list[RunRecord]]":
     """Returns the records of runs made now, and those of a baseline, which is read first."""
     from ..execution.limits import default_limits
     from ..execution.suite_run import default_folder, run_requests
@@ -205,7 +246,7 @@ def _run_now(requests: Sequence[Request], baseline: str) -> "tuple[list[RunRecor
     from ..records.store import latest_records, read_folder
 
     old = latest_records(read_folder(find_baseline(baseline)))
-    folder = default_folder("check")
+    requests, folder = plan(), default_folder("check")
     with SuiteProgress() as progress:
         new = run_requests(requests, folder, limits=default_limits(), observer=progress.observer)
     typer.echo(f"again: tpuens-bench check --results {folder} --baseline {baseline}", err=True)

@@ -56,10 +56,17 @@ def run_against(
         observer: Who is told how it goes.
 
     Raises:
-        ConfigurationError: The budget is too short, or the other commit does not know such a request.
+        ConfigurationError: The folder holds records, the budget is too short, or the other commit does not
+            know such a request.
         DeviceError: This machine cannot make one of the runs.
         RunError: A run failed.
     """
+    if any(folder.glob(f"*/{RECORDS_FOLDER}")):
+        # Another state of the code made what is there, and it would count as this one's.
+        raise ConfigurationError(
+            "A check has a folder of its own: choose another --results, or leave --against out to check what "
+            f"is there. Received: results={str(folder)!r}"
+        )
     runs = _Runs(tree=tree, observer=observer or CheckObserver(), budget_seconds=budget_seconds)
     for number, request in enumerate(requests, 1):
         place = folder / f"{number:02d}-{request.scenario.name}-{request.strategy.replace(':', '-')}"

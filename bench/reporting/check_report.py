@@ -47,10 +47,12 @@ def terminal_tables(result: CheckResult) -> Iterator["rich.console.RenderableTyp
 
 
 def list_notes(result: CheckResult) -> list[str]:
-    """Returns what was left out, and what of the environment differs."""
+    """Returns what was left out, what of the environment differs, and what only the baseline ran."""
     notes = [f"left out: {one.what}: {one.why}" for one in result.left_out]
     if result.differences:
         notes.append(f"the environments differ in {'; '.join(result.differences)}")
+    if result.missing:
+        notes.append(f"of the baseline not run again: {'; '.join(result.missing)}")
     return [plain(note) for note in notes]
 
 
@@ -64,8 +66,10 @@ def conclude(result: CheckResult, required: Collection[Gate] = ()) -> str:
         parts.append(f"{untold} could not be told")
     told = {
         0: "Every gate that could be told holds" if untold else "Every gate holds",
-        1: "A gate is broken",
-        2: f"A required gate could not be told ({', '.join(required)})",
+        1: "A gate is broken" if broken else "A new run failed",
+        2: f"A required gate could not be told ({', '.join(required)})"
+        if result.count("holds")
+        else "Nothing could be told",
     }[result.exit_code(required)]
     return f"{told}: {', '.join(parts)}."
 

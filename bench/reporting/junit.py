@@ -12,8 +12,8 @@ from .numbers import plain
 def junit_xml(result: CheckResult, title: str, required: Collection[Gate] = ()) -> bytes:
     """Returns one test case a check, in the form that Jenkins and GitLab read.
 
-    A broken gate is a failure. What could not be told is skipped, or an error where its gate is required;
-    runs without counterpart are skipped too.
+    A broken gate is a failure, and so is a new run that failed. What could not be told is skipped, or an
+    error where its gate is required; runs without counterpart are skipped too.
 
     Args:
         result: What to tell.
@@ -34,7 +34,7 @@ def junit_xml(result: CheckResult, title: str, required: Collection[Gate] = ()) 
         outcome = {"holds": None, "broken": "failure", "not told": untold}[check.verdict]
         add(check.scenario, f"{check.gate}: {check.what}, {check.of}", outcome, describe_change(check))
     for one in result.left_out:
-        add(one.scenario, one.what, "skipped", one.why)
+        add(one.scenario, one.what, "failure" if one.failed else "skipped", one.why)
     for gate in required:
         if all(check.gate != gate for check in result.checks):
             add("required", gate, "error", "required, but nothing on both sides told it")
