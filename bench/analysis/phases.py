@@ -1,11 +1,29 @@
 """Where the time of runs went, phase by phase."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..records.record import Configuration, RunRecord, WorkloadKey
 from .accuracy import median_scores
 from .labels import MachineNames, Setup, identity, setup_facts, tell_setups_apart
+
+# Phases whose course a record keeps as its result: samples, trainings and predictions that a scenario is
+# about, and what the machine itself does. The warm-up, tracing and the first step only lead there.
+MEASURING = ("steady", "training", "evaluation", "references")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """How much of the time of runs went into measuring: seconds, and seconds of all their phases."""
+
+    seconds: float
+    total: float
+
+    @property
+    def share(self) -> float:
+        """Returns the share of the whole."""
+        return self.seconds / self.total
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +60,11 @@ def pool_phases(records: Sequence[RunRecord]) -> list[RunPhases]:
         for setups in groups.values()
         for group, distinction in zip(setups.values(), tell_setups_apart(list(setups)), strict=True)
     ]
+
+
+def time_measuring(records: Sequence[RunRecord]) -> Measuring | None:
+    """Returns how much of the time of all runs that are ok was measuring; None where no phases are known."""
+    phases = [record.phases for record in records if record.status == "ok"]
+    total = math.fsum(seconds for one in phases for seconds in one.values())
+    measuring = math.fsum(one.get(name, 0.0) for one in phases for name in MEASURING)
+    return Measuring(seconds=measuring, total=total) if total > 0 else None

@@ -42,6 +42,7 @@ def _pool_group(rows: list[Row]) -> Row:
         first,
         record_ids=tuple(id for row in rows for id in row.record_ids),
         examples_per_second=_median(row.examples_per_second for row in rows),
+        rates=tuple(row.examples_per_second for row in rows if row.examples_per_second is not None),
         relative_mad=results.relative_mad if results else None,
         step_seconds=describe([row.step_seconds.median for row in rows if row.step_seconds]),
         step_samples=tuple(sample for row in rows for sample in row.step_samples),

@@ -43,12 +43,14 @@ class Row:
         reading: The series' name and parameters in words.
         parameters: The series' parameters, sorted.
         examples_per_second: Of a throughput reading only: single fenced steps say nothing of a rate.
+        rates: Likewise, sample by sample of a single run, run by run of several.
         relative_mad: How far the result spreads around its median, as a share of it: over the samples of
             a single run, over the runs where there are several.
         step_seconds: Over the samples of a single run, over the medians of several.
         step_samples: Every sample of a latency reading, in seconds.
         percentiles: p50, p90 and p99 of a latency reading.
-        metrics: Accuracies and losses; of an ensemble the medians over its seeds.
+        metrics: Accuracies and losses; of an ensemble the medians over its seeds. With a series' own numbers,
+            such as the bytes that a cache holds.
         reached: For each run whether it reached the accuracy that it was to reach.
         first_step_seconds: Tracing, compiling and the first step.
         steadiness: Of each run's samples.
@@ -76,6 +78,7 @@ class Row:
     reading: str = ""
     parameters: tuple[tuple[str, Parameter], ...] = ()
     examples_per_second: float | None = None
+    rates: tuple[float, ...] = ()
     relative_mad: float | None = None
     step_seconds: Spread | None = None
     step_samples: tuple[float, ...] = ()
@@ -170,6 +173,12 @@ def series_row(series: Series, record: RunRecord, machine: str) -> Row:
         step_seconds=describe(step_seconds(series)),
         utilisation=utilisation(series, record),
     )
+    own = {
+        metric.name: metric.value
+        for metric in record.metrics
+        if metric.parameters and metric.parameters.items() <= series.parameters.items()
+    }
+    row = replace(row, metrics=row.metrics | own)
     if record.workload.phase == "kernel":
         return _as_kernel(row, series)
     return _as_latency(row, series) if series.fence == "step" else _as_throughput(row, series, record)
@@ -249,12 +258,14 @@ def _as_latency(row: Row, series: Series) -> Row:
 
 
 def _as_throughput(row: Row, series: Series, record: RunRecord) -> Row:
-    rates = describe(sample_rates(series))
+    rates = sample_rates(series)
+    spread = describe(rates)
     return replace(
         row,
         kind="throughput",
         examples_per_second=throughput(series) if any(series.examples) else None,
-        relative_mad=rates.relative_mad if rates else None,
+        rates=rates,
+        relative_mad=spread.relative_mad if spread else None,
         # A pipeline that runs alone does nothing but wait for itself.
         waiting_share=waiting_share(series) if series.name != "input" else None,
         waterfall=find_waterfall(series, record),

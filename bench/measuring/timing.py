@@ -8,6 +8,7 @@ samples are kept apart.
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +43,7 @@ class Probe:
         parameters: What tells it from other series of the same name.
         min_steps: At least so many steps in all blocks together, such as two epochs.
         max_block_steps: At most so many in a block, such as an epoch whose opening the warm-up does not show.
+        setting: What each block is taken within: entered before its clock starts, left after it has stopped.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Probe:
     parameters: dict[str, Parameter]
     min_steps: int = 1
     max_block_steps: int = MAX_BLOCK_STEPS
+    setting: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,22 +99,65 @@ def measure_probe(
         on_start: Called after the warm-up, right before the first sample.
     """
     clocks = clocks or Clocks()
-    probe.fence()
-    warmup = [time_block(probe, 1, clocks) for _ in range(warmup_steps)]
-    later = [block.seconds for block in warmup[len(warmup) // 2 :]]
-    step_seconds = statistics.median(later) if later else block_seconds
-    if probe.sample == "step":
-        samples = round(latency_seconds / max(step_seconds, 1e-9))
-        samples, steps = min(max(samples, MIN_LATENCY_STEPS), MAX_LATENCY_STEPS), 1
-    else:
-        steps = min(max(1, round(block_seconds / max(step_seconds, 1e-9))), probe.max_block_steps)
-        samples = max(blocks, -(-probe.min_steps // steps))
+    warmup = _warm_up(probe, warmup_steps, clocks)
+    samples, steps = _plan_samples(probe, warmup, blocks, block_seconds, latency_seconds)
     taken = []
     on_start()
     for done in range(1, samples + 1):
         taken.append(time_block(probe, steps, clocks))
         on_sample(done, samples)
     return make_series(probe, taken, warmup)
+
+
+def measure_in_rounds(
+    probes: Sequence[Probe],
+    *,
+    warmup_steps: int,
+    blocks: int,
+    block_seconds: float,
+    latency_seconds: float,
+    clocks: Clocks | None = None,
+    on_sample: Callable[[int, int], None] = lambda done, of: None,
+    on_start: Callable[[], None] = lambda: None,
+) -> list[Series]:
+    """Returns the samples of probes that take turns: a block of each in order, then in reverse, and so on.
+
+    So no drift of the machine can pose as a difference between them. All are warmed up before the first
+    round; `on_sample` is told of rounds. The arguments are those of `measure_probe`.
+    """
+    clocks = clocks or Clocks()
+    warmups = [_warm_up(probe, warmup_steps, clocks) for probe in probes]
+    plans = [
+        _plan_samples(probe, warmup, blocks, block_seconds, latency_seconds)
+        for probe, warmup in zip(probes, warmups, strict=True)
+    ]
+    taken: list[list[Block]] = [[] for _ in probes]
+    on_start()
+    for done in range(1, blocks + 1):
+        places = range(len(probes))
+        for place in places if done % 2 else reversed(places):
+            samples, steps = plans[place]
+            taken[place] += [time_block(probes[place], steps, clocks) for _ in range(-(-samples // blocks))]
+        on_sample(done, blocks)
+    return [make_series(*one) for one in zip(probes, taken, warmups, strict=True)]
+
+
+def _warm_up(probe: Probe, steps: int, clocks: Clocks) -> list[Block]:
+    probe.fence()
+    return [time_block(probe, 1, clocks) for _ in range(steps)]
+
+
+def _plan_samples(
+    probe: Probe, warmup: Sequence[Block], blocks: int, block_seconds: float, latency_seconds: float
+) -> tuple[int, int]:
+    """Returns how many samples to take, and of how many steps each; the warm-up's second half decides."""
+    later = [block.seconds for block in warmup[len(warmup) // 2 :]]
+    step_seconds = statistics.median(later) if later else block_seconds
+    if probe.sample == "step":
+        samples = round(latency_seconds / max(step_seconds, 1e-9))
+        return min(max(samples, MIN_LATENCY_STEPS), MAX_LATENCY_STEPS), 1
+    steps = min(max(1, round(block_seconds / max(step_seconds, 1e-9))), probe.max_block_steps)
+    return max(blocks, -(-probe.min_steps // steps)), steps
 
 
 def time_block(probe: Probe, steps: int, clocks: Clocks) -> Block:
@@ -121,20 +167,21 @@ def time_block(probe: Probe, steps: int, clocks: Clocks) -> Block:
     the clock a block, instead of two a step.
     """
     step, blocked = probe.step, None
-    cpu, start = clocks.cpu(), clocks.wall()
-    for _ in range(steps):
-        waited = step()
-        if waited is not None:
-            blocked = waited if blocked is None else blocked + waited
-    called = clocks.wall() - start
-    probe.fence()
-    return Block(
-        steps=steps,
-        seconds=clocks.wall() - start,
-        call_seconds=max(0.0, called - (blocked or 0.0)),  # of the wait alone rounding may leave less than 0
-        cpu_seconds=clocks.cpu() - cpu,
-        blocked_seconds=blocked,
-    )
+    with probe.setting():
+        cpu, start = clocks.cpu(), clocks.wall()
+        for _ in range(steps):
+            waited = step()
+            if waited is not None:
+                blocked = waited if blocked is None else blocked + waited
+        called = clocks.wall() - start
+        probe.fence()
+        return Block(
+            steps=steps,
+            seconds=clocks.wall() - start,
+            call_seconds=max(0.0, called - (blocked or 0.0)),  # of the wait alone rounding may leave below 0
+            cpu_seconds=clocks.cpu() - cpu,
+            blocked_seconds=blocked,
+        )
 
 
 def make_series(probe: Probe, blocks: Sequence[Block], warmup: Sequence[Block]) -> Series:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from ..analysis.summary import Kind, Row
 from ..records.record import RunRecord
 from .drawing import Chart
+from .growth import draw_growth
 from .outcome_charts import draw_accuracy, draw_memory, draw_phases
 from .roofline import draw_rooflines
 from .speed_charts import draw_latency, draw_matrix_products, draw_throughput
@@ -15,6 +16,7 @@ Draw = Callable[[Sequence[Row], str], Chart]
 
 # Of each kind of chart; there are fewer scenarios than this.
 CHART_LIMIT = 12
+SWEPT = "input-growth"  # whose lines say more than bars
 
 
 def draw_charts(rows: Sequence[Row], records: Sequence[RunRecord]) -> list[Chart]:
@@ -26,7 +28,10 @@ def draw_charts(rows: Sequence[Row], records: Sequence[RunRecord]) -> list[Chart
     """
     with drawing_style():
         charts: list[Chart | None] = [
-            *_each_scenario(rows, "throughput", draw_throughput),
+            *_each_scenario(
+                [row for row in rows if row.workload.scenario != SWEPT], "throughput", draw_throughput
+            ),
+            *draw_growth(rows, "chart-growth"),
             draw_waterfalls(rows, "chart-waterfall"),
             *_each_scenario(rows, "latency", draw_latency),
             *_each_scenario(rows, "kernel", draw_matrix_products),

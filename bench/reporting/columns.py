@@ -132,6 +132,10 @@ def _number(metric: str) -> Callable[[Row], str]:
     return lambda row: format_number(row.metrics[metric]) if metric in row.metrics else ""
 
 
+def _megabytes(metric: str) -> Callable[[Row], str]:
+    return lambda row: format_number(row.metrics[metric] / 1e6) if metric in row.metrics else ""
+
+
 def _waiting(row: Row) -> str:
     if row.waiting_share is None:
         return ""
@@ -229,6 +233,8 @@ COLUMNS = (
     ),
     Column(header="peak memory (GiB)", text=lambda row: _gibibytes(row.peak_resident_bytes), numeric=True),
     Column(header="device memory (GiB)", text=lambda row: _gibibytes(row.peak_device_bytes), numeric=True),
+    Column(header="in memory (MB)", text=_megabytes("in_memory_bytes"), numeric=True),
+    Column(header="on disk (MB)", text=_megabytes("on_disk_bytes"), numeric=True),
     Column(header="runs", text=lambda row: str(row.runs), numeric=True),
     Column(header="status", text=lambda row: row.outcome if row.kind == "nothing" else ""),
     Column(header="reason", text=lambda row: row.reason or "", wraps=True),
@@ -273,6 +279,8 @@ CSV_COLUMNS: dict[str, Callable[[Row], object]] = {
     "expected_calibration_error": lambda row: row.metrics.get("expected_calibration_error"),
     "largest_absolute_difference": lambda row: row.metrics.get("largest_absolute_difference"),
     "first_step_seconds": lambda row: row.first_step_seconds,
+    "in_memory_bytes": lambda row: row.metrics.get("in_memory_bytes"),
+    "on_disk_bytes": lambda row: row.metrics.get("on_disk_bytes"),
     "peak_memory_gib": lambda row: _scaled(row.peak_resident_bytes, 2**-30),
     "device_memory_gib": lambda row: _scaled(row.peak_device_bytes, 2**-30),
     "cautions": lambda row: ", ".join(dict.fromkeys(caution.code for caution in row.cautions)),

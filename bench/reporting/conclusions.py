@@ -1,11 +1,23 @@
 """What the figures answer, in sentences."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..analysis.crossover import Crossover, find_crossovers
 from ..analysis.labels import configuration_text
 from ..analysis.summary import Row
+from .growth import describe_caches, describe_fusing, describe_growth
 from .numbers import format_number
+from .waterfall import explain_waterfalls
+
+
+def conclude(rows: Sequence[Row]) -> list[str]:
+    """Returns every sentence that these rows answer a question with.
+
+    Args:
+        rows: As `bench.analysis.pooling.pool` gives them.
+    """
+    answers = (compare_devices, explain_waterfalls, describe_growth, describe_caches, describe_fusing)
+    return [sentence for answer in answers for sentence in answer(rows)]
 
 
 def compare_devices(rows: Iterable[Row]) -> list[str]:

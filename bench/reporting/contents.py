@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..analysis.labels import MachineNames, details, machine_text, workload_name
+from ..analysis.phases import time_measuring
 from ..analysis.pooling import pool
 from ..analysis.summary import Row, summarise
 from ..records.record import RunRecord
 from .comparison import comparison_table
 from .costs import cost_table
 from .environments import environment_table
-from .numbers import plain
+from .numbers import format_number, format_percent, plain
 from .tables import Table, build_tables
 from .verdicts import comparison_tables
 
@@ -133,6 +134,13 @@ def _summary(
     else:
         sentences.append(
             f"Runs were repeated up to {most} times; figures of repeated runs are medians over them."
+        )
+    if measuring := time_measuring(records):
+        share, total = format_percent(measuring.share), format_number(measuring.total)
+        sentences.append(
+            f"Measuring took {share} of the {total} s that the phases of the runs add up to: timed steps, "
+            "trainings and predictions that are a result, the machine's own references. The rest is "
+            "starting, building, tracing, first steps and warming up."
         )
     if superseded:
         sentences.append(

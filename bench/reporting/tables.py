@@ -11,9 +11,8 @@ from ..analysis.labels import workload_name
 from ..analysis.pooling import pool
 from ..analysis.summary import Kind, Row
 from .columns import COLUMNS, CSV_COLUMNS, TERMINAL_COLUMNS, Column, scenario_text, terminal_note
-from .conclusions import compare_devices
+from .conclusions import conclude
 from .numbers import plain
-from .waterfall import explain_waterfalls
 
 if TYPE_CHECKING:
     import rich.console
@@ -105,7 +104,7 @@ def build_tables(rows: Sequence[Row]) -> list[Table]:
                     rows=tuple(
                         tuple(plain(column.text(row)) for column in columns) for row in of_kind[:ROW_LIMIT]
                     ),
-                    conclusions=tuple(map(plain, [*compare_devices(of_kind), *explain_waterfalls(of_kind)])),
+                    conclusions=tuple(map(plain, conclude(of_kind))),
                     left_out=max(0, len(of_kind) - ROW_LIMIT),
                 )
             )
@@ -173,7 +172,7 @@ class _TerminalTable:
             rows = [row for row in self._results if row.machine == machine]
             yield _machine_table(rows, numbers, machine, options.max_width)
         sentences = [f"{self._left_out:,} more rows are in report.csv."] if self._left_out else []
-        sentences += compare_devices(self._results) + explain_waterfalls(self._results)
+        sentences += conclude(self._results)
         sentences += [f"⚠{numbers[code]} {code}: {caution.message}" for code, caution in cautions.items()]
         sentences += [f"#{numbers[distinction]} {distinction}" for distinction in setups]
         sentences += [_sentence(row) for row in self._others]

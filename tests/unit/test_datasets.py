@@ -281,6 +281,17 @@ def test_train_and_test_folders_must_hold_the_same_classes(tmp_path: Path) -> No
 # --- Photographs --------------------------------------------------------------------------------------------
 
 
+def test_photographs_of_other_sizes_are_files_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TPUENS_CACHE_DIR", str(tmp_path))
+    small, smaller = (photographs.make_photographs(width, 2) for width in (192, 96))
+    assert (small.images.shape(0), smaller.images.shape(3)) == ((128, 192, 3), (64, 96, 3))
+    assert small.ids.tolist() == smaller.ids.tolist()
+    assert not {*small.images.paths} & {*smaller.images.paths}
+    assert small.labels.tolist() == [0, 0, 1, 1]
+
+
 def test_photographs_are_made_once_and_made_again_when_one_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,11 +7,12 @@ from bench.analysis.accuracy import accuracies_by_seed, final_accuracy
 from bench.analysis.crossover import find_crossovers
 from bench.analysis.labels import label_words, tell_apart
 from bench.analysis.machines import choose_reference, compare_machines
-from bench.analysis.phases import pool_phases
+from bench.analysis.phases import pool_phases, time_measuring
 from bench.analysis.pooling import pool
 from bench.analysis.statistics import Spread, TooFewSamples
 from bench.analysis.summary import summarise
 from bench.records.record import Caution, Metric
+from bench.reporting.contents import collect_contents
 from tpuens.errors import ConfigurationError
 
 
@@ -444,3 +445,15 @@ def test_phases_of_repeats_are_medians_and_failed_runs_stay_out(records):
     runs.append(records.record(status="failed", phases={"import": 100.0}))
     (phases,) = pool_phases(runs)
     assert phases.seconds == {"import": 2.0}
+
+
+def test_measuring_is_what_a_record_keeps_as_its_result_and_not_what_leads_there(records):
+    timed = records.record(phases={"import": 4.0, "warmup": 1.0, "steady": 3.0, "references": 1.0})
+    trained = records.record(phases={"import": 2.0, "first_step": 1.0, "training": 5.0, "evaluation": 3.0})
+    failed = records.record(status="failed", phases={"import": 100.0})
+    measuring = time_measuring([timed, trained, failed])
+    assert (measuring.seconds, measuring.total, measuring.share) == (12.0, 20.0, 0.6)
+    assert "Measuring took 60.0 % of the 20.0 s" in " ".join(
+        collect_contents([timed, trained, failed]).summary
+    )
+    assert time_measuring([failed]) is None

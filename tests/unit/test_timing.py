@@ -1,10 +1,19 @@
 """Timing with a clock that we turn ourselves: exact, and without sleeping."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from bench.measuring.timing import Clocks, Probe, measure_fence, measure_null_step, measure_probe
+from bench.measuring.timing import (
+    Clocks,
+    Probe,
+    measure_fence,
+    measure_in_rounds,
+    measure_null_step,
+    measure_probe,
+    time_block,
+)
 
 
 class Device:
@@ -180,3 +189,69 @@ def test_a_block_holds_no_more_steps_than_its_probe_allows() -> None:
         probe, warmup_steps=3, blocks=4, block_seconds=1.0, latency_seconds=1.0, clocks=device.clocks
     )
     assert series.steps == (32,) * 4
+
+
+def test_probes_in_rounds_take_turns_and_each_round_goes_the_other_way() -> None:
+    device, order = Device(), []
+
+    def probe(name: str) -> Probe:
+        def step() -> None:
+            order.append(name)
+            device.step()
+
+        return Probe(name=name, step=step, fence=device.fence, examples_per_step=1, parameters={})
+
+    series = measure_in_rounds(
+        [probe(name) for name in "abc"],
+        warmup_steps=1,
+        blocks=3,
+        block_seconds=0.1,
+        latency_seconds=0.0,
+        clocks=device.clocks,
+    )
+    assert "".join(order) == "abc" + "abc" + "cba" + "abc"
+    assert [(one.name, len(one.seconds), len(one.warmup_seconds)) for one in series] == [
+        ("a", 3, 1),
+        ("b", 3, 1),
+        ("c", 3, 1),
+    ]
+
+
+def test_single_steps_are_spread_over_the_rounds() -> None:
+    device = Device(step_seconds=0.1)
+    probe = Probe(
+        name="latency",
+        step=device.step,
+        fence=device.fence,
+        examples_per_step=1,
+        sample="step",
+        parameters={},
+    )
+    (series,) = measure_in_rounds(
+        [probe], warmup_steps=2, blocks=4, block_seconds=1.0, latency_seconds=4.0, clocks=device.clocks
+    )
+    assert series.steps == (1,) * 40
+
+
+def test_what_a_block_is_taken_within_is_not_timed() -> None:
+    device, events = Device(step_seconds=0.1), []
+
+    @contextmanager
+    def setting() -> Iterator[None]:
+        device.now += 5.0
+        events.append("opened")
+        yield
+        device.now += 7.0
+        events.append("closed")
+
+    probe = Probe(
+        name="input",
+        step=device.step,
+        fence=device.fence,
+        examples_per_step=1,
+        parameters={},
+        setting=setting,
+    )
+    block = time_block(probe, 2, device.clocks)
+    assert (block.seconds, block.cpu_seconds) == pytest.approx((0.2, 0.4))
+    assert events == ["opened", "closed"]
