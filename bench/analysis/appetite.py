@@ -60,6 +60,7 @@ def find_input_need(record: RunRecord, records: Sequence[RunRecord]) -> InputNee
         if one.workload.scenario == "input-pipeline"
         and one.workload.image_shape == record.workload.image_shape
         and one.environment
+        and _is_our_decoding(one)
     ]
     own = [one for one in pipelines if one.environment and one.environment.fingerprint == fingerprint]
     per_core = [rate / _cores(one) for one in own or pipelines for rate in _rates([one], "input")]
@@ -76,6 +77,12 @@ def find_input_need(record: RunRecord, records: Sequence[RunRecord]) -> InputNee
 def _same_step(one: RunRecord, other: RunRecord) -> bool:
     names = ("strategy", "num_replicas", "global_batch_size", "dtype_policy", "jit_compile")
     return all(getattr(one.configuration, name) == getattr(other.configuration, name) for name in names)
+
+
+def _is_our_decoding(pipeline: RunRecord) -> bool:
+    """Returns whether it read files by this project's loader: no cache, nobody else's arm beside it."""
+    how = pipeline.configuration
+    return how.cache in (None, "none") and how.loader in (None, "tpuens")
 
 
 def _rates(records: Iterable[RunRecord], name: str) -> list[float]:

@@ -2,7 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -10,7 +11,7 @@ from tpuens.errors import ConfigurationError
 
 from ..records.floors import Floor, floor_state, load_floor
 from ..records.record import RunRecord, Series
-from .cost_checks import ASSUMED_DAYS_FLOOR
+from .cost_checks import ASSUMED_DAYS_FLOOR, choose_reference
 from .labels import reading_text
 from .matching import Match, match_records
 from .ratios import (
@@ -24,10 +25,9 @@ from .ratios import (
     pairs_needed,
     ratio_interval,
 )
+from .roofline import plausibility, share_flops
 from .statistics import CONFIDENCE
 
-# What runs that did not take turns are held against, the first that all of them have.
-_REFERENCES = ("small-cnn", "matmul", "stream")
 # What "how many pairs does it take" is told for: a slowdown, and how often it is to be found.
 EFFECTS = ((0.10, 0.95), (0.05, 0.80))
 
@@ -120,7 +120,10 @@ def compare_records(
     return Comparison(
         readings=tuple(_read(match, key, find_floor, moment, error) for match, key in found),
         left_out=tuple(left_out),
-        cautions=_count_cautions([run for match in matches for run in (*match.a, *match.b)]),
+        cautions=(
+            *_count_cautions([run for match in matches for run in (*match.a, *match.b)]),
+            *_count_impossible([run for match in matches for run in (*match.a, *match.b)]),
+        ),
     )
 
 
@@ -180,15 +183,18 @@ def log_ratios(
     ]
 
 
-def series_key(series: Series) -> SeriesKey:
+def series_key(series: Series, *, with_batch_size: bool = False) -> SeriesKey:
     """Returns what series of two runs share that time the same; the batch size may be what was varied."""
-    parameters = {name: value for name, value in series.parameters.items() if name != "batch_size"}
+    parameters = {
+        name: value for name, value in series.parameters.items() if with_batch_size or name != "batch_size"
+    }
     return series.name, series.fence, tuple(sorted(parameters.items()))
 
 
 def _read(match: Match, key: SeriesKey, find_floor: FloorOf, now: datetime, error: float) -> Reading:
     # Between machines the reference is slower or faster for the very reason that is asked for.
-    reference = _common_reference(match) if match.manner == "apart" and not match.division else None
+    apart = match.manner == "apart" and not match.division
+    reference = _common_reference(match, on_host=key[0] == "input") if apart else None
     walls = log_ratios(match, key, through=reference)
     cpus = log_ratios(match, key, "cpu") if _has_cpu_time(match, key) else []
     floor, state = _choose_floor(match, find_floor, now)
@@ -196,7 +202,7 @@ def _read(match: Match, key: SeriesKey, find_floor: FloorOf, now: datetime, erro
     eyes: dict[Clock, list[float]] = {"wall": walls, "cpu": cpus} if cpus else {"wall": walls}
     return Reading(
         match=match,
-        name=reading_text(_by_key(match.a[0].series)[key]),
+        name=_name(_by_key(match.a[0].series)[key], key),
         log_ratios=tuple(walls),
         cpu_log_ratios=tuple(cpus),
         wall=wall,
@@ -224,6 +230,7 @@ def _pairs_needed(
 def _choose_floor(match: Match, find_floor: FloorOf, now: datetime) -> tuple[Floor | None, str]:
     """Returns the floor that the runs are held to, and its state."""
     record = match.b[0]
+    classes = {floor_class(one, match.manner): one for one in (match.a[0], record)}
     if match.manner == "apart":
         wide = Floor(
             scenario_class=floor_class(record, "apart"),
@@ -234,7 +241,10 @@ def _choose_floor(match: Match, find_floor: FloorOf, now: datetime) -> tuple[Flo
             fingerprint="",
         )
         return wide, "assumed for runs that did not take turns"
-    floor = find_floor(record, floor_class(record, match.manner))
+    # Of unlike strategies each has its own; the larger one holds for both.
+    found = [find_floor(one, name) for name, one in classes.items()]
+    known = [floor for floor in found if floor is not None]
+    floor = max(known, key=lambda one: one.wall) if len(known) == len(found) else None
     return floor, floor_state(floor, record.environment, now) if record.environment else "missing"
 
 
@@ -243,13 +253,9 @@ def _common_series(match: Match) -> list[SeriesKey]:
     return [key for key in _by_key(match.a[0].series) if all(key in of_run for of_run in keys)]
 
 
-def _common_reference(match: Match) -> SeriesKey | None:
+def _common_reference(match: Match, *, on_host: bool) -> SeriesKey | None:
     keys = set.intersection(*(set(_by_key(one.references)) for one in (*match.a, *match.b)))
-    return min(
-        (key for key in keys if key[0] in _REFERENCES),
-        key=lambda key: _REFERENCES.index(key[0]),
-        default=None,
-    )
+    return choose_reference(keys, on_host=on_host)
 
 
 def _has_cpu_time(match: Match, key: SeriesKey) -> bool:
@@ -261,7 +267,14 @@ def _has_cpu_time(match: Match, key: SeriesKey) -> bool:
 
 
 def _by_key(series: Sequence[Series]) -> dict[SeriesKey, Series]:
-    return {series_key(one): one for one in series}
+    """Returns the series by what they time; of those that differ in the batch size alone each is its own."""
+    counts = Counter(map(series_key, series))
+    return {series_key(one, with_batch_size=counts[series_key(one)] > 1): one for one in series}
+
+
+def _name(series: Series, key: SeriesKey) -> str:
+    batch_size = dict(key[2]).get("batch_size")
+    return reading_text(series) + (f", batch {batch_size}" if batch_size is not None else "")
 
 
 def _count_cautions(records: Sequence[RunRecord]) -> tuple[str, ...]:
@@ -272,3 +285,12 @@ def _count_cautions(records: Sequence[RunRecord]) -> tuple[str, ...]:
     return tuple(
         f"{code} in {len(told)} of {len(records)} runs, such as: {told[0]}" for code, told in messages.items()
     )
+
+
+def _count_impossible(records: Sequence[RunRecord]) -> Iterator[str]:
+    """Yields what of the records passes what their device can do; they are told, not left out."""
+    found = [plausibility(record) for record in share_flops(records)]
+    for verdict in ("refused", "flagged"):
+        reasons = [one.why for one in found if one.verdict == verdict]
+        if reasons:
+            yield f"{verdict} as impossible: {len(reasons)} of {len(records)} runs, such as: {reasons[0]}"

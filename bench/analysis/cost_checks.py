@@ -5,7 +5,7 @@ Everything is worked out in logarithms of ratios: above 0 the new runs are bette
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..records.record import RunRecord, Series
 from .gates import Check, Pair, SeriesKey, judge_change, series_key
@@ -186,20 +186,26 @@ def _days_floor(records: Sequence[RunRecord], relative: Sequence[float]) -> tupl
     return math.expm1(reach), f"from {len(days)} days of the baseline"
 
 
+def choose_reference(keys: Iterable[SeriesKey], *, on_host: bool) -> SeriesKey | None:
+    """Returns the best of the references that all runs timed; None where there is none.
+
+    What runs on the host needs one that ran there; else the accelerator's go first.
+    """
+    fit = [key for key in keys if key[0] in _REFERENCES and (_is_on_host(key) or not on_host)]
+    return min(fit, key=lambda key: (_REFERENCES.index(key[0]), _is_on_host(key), str(key)), default=None)
+
+
 def _common_reference(pair: Pair, on_host: bool) -> tuple[str | None, list[list[float]]]:
     """Returns the best reference that all runs timed alike, and the logarithms of its speeds, side by side.
 
-    None, and zeros, where there is none. What runs on the host needs one that ran there; else the
-    accelerator's go first.
+    None, and zeros, where there is none.
     """
     sides = [[_rates(run.references) for run in runs] for runs in (pair.new, pair.baseline)]
     common = set.intersection(*(set(rates) for side in sides for rates in side))
-    for name in _REFERENCES:
-        named = sorted((_is_on_host(key), key) for key in common if key[0] == name)
-        for is_on_host, key in named:
-            if is_on_host or not on_host:
-                return name, [[rates[key] for rates in side] for side in sides]
-    return None, [[0.0] * len(side) for side in sides]
+    key = choose_reference(common, on_host=on_host)
+    if key is None:
+        return None, [[0.0] * len(side) for side in sides]
+    return key[0], [[rates[key] for rates in side] for side in sides]
 
 
 def _is_on_host(key: SeriesKey) -> bool:

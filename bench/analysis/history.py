@@ -7,14 +7,14 @@ workload did in the same processes stands beside it: where both change, the mach
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from tpuens.errors import ConfigurationError
 
 from ..records.record import RunRecord, Series
 from ..records.store import latest_records
-from .labels import identity, label_words, tell_apart
+from .labels import MachineNames, identity, label_words, tell_apart
 from .pooling import pool
 from .ratios import pair_log_ratio
 from .steady_state import level_changes
@@ -77,11 +77,15 @@ def collect_history(folders: Iterable[Sequence[RunRecord]], scenario: str) -> tu
         ConfigurationError: No run of it has a result.
     """
     found: dict[tuple[object, ...], list[_Run]] = {}
-    for records in folders:
-        latest = latest_records(records)
+    runs = [latest_records(records) for records in folders]
+    # Of all folders together: two machines may share a label, and then each has its fingerprint beside it.
+    names = MachineNames([record for latest in runs for record in latest])
+    for latest in runs:
+        machines = {record.id: names.of(record) for record in latest}
         references = {record.id: record.references for record in latest}
         for row in pool(summarise([one for one in latest if one.workload.scenario == scenario])):
             if row.result:
+                row = replace(row, machine=machines[row.record_ids[0]])
                 key = (row.machine, *row.what, identity(row.configuration))
                 found.setdefault(key, []).append((row, references[row.record_ids[0]]))
     if not found:
@@ -89,8 +93,8 @@ def collect_history(folders: Iterable[Sequence[RunRecord]], scenario: str) -> tu
             f"No run of this scenario has a result in these folders. Received: scenario={scenario!r}"
         )
     lines = sorted(found.values(), key=len, reverse=True)
-    labels, common = tell_apart([_words(runs[0][0]) for runs in lines])
-    return [_make_line(label, runs) for label, runs in zip(labels, lines, strict=True)], common
+    labels, common = tell_apart([_words(line[0][0]) for line in lines])
+    return [_make_line(label, line) for label, line in zip(labels, lines, strict=True)], common
 
 
 def _make_line(label: str, runs: Sequence[_Run]) -> Line:

@@ -88,6 +88,12 @@ def split_arms(records: Iterable[RunRecord]) -> tuple[list[RunRecord], list[RunR
     return arms["A"], arms["B"]
 
 
+def has_complete_pair(records: Iterable[RunRecord]) -> bool:
+    """Returns whether a live comparison's records hold both arms of any of its pairs."""
+    pairs = [{one.turns.pair for one in arm if one.turns} for arm in split_arms(records)]
+    return not pairs[0].isdisjoint(pairs[1])
+
+
 def environment_facts(environment: Environment | None) -> dict[str, Any]:
     """Returns what a run's environment says of machine and set-up, by name."""
     if environment is None:

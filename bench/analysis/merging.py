@@ -86,6 +86,11 @@ def find_faults(record: RunRecord) -> Iterator[str]:
             yield f"{metric.name} is {metric.value:g}, not a share between 0 and 1"
     for series in record.series:
         yield from _series_faults(series, record)
+    for reference in record.references:
+        if not reference.seconds or min(reference.seconds) <= 0 or min(reference.steps) < 1:
+            yield f"reference {reference.name!r} has samples that took no finite time above zero, or no step"
+        if any(isinstance(reference.parameters.get(name), str) for name in ("n", "bytes")):
+            yield f"reference {reference.name!r} has parameters that are no numbers"
 
 
 def _find_impossible(records: Sequence[RunRecord]) -> dict[str, str]:
@@ -102,7 +107,9 @@ def _series_faults(series: Series, record: RunRecord) -> Iterator[str]:
     if min(series.steps) < 1 or min(series.examples) < 0:
         yield f"{name} has samples of no step, or of fewer than no examples"
     batch = series.parameters.get("batch_size", record.configuration.global_batch_size)
-    if batch is not None and any(_exceeds(series.examples, series.steps, float(batch))):
+    if isinstance(batch, str):
+        yield f"{name} has a batch size that is no number"
+    elif batch is not None and any(_exceeds(series.examples, series.steps, float(batch))):
         yield f"{name} counts more examples than its steps of {batch} can hold"
     if series.blocked_seconds and any(_exceeds(series.blocked_seconds, series.seconds, 1 + _SLACK)):
         yield f"{name} waited longer for input than its samples took"

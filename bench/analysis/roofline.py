@@ -262,11 +262,11 @@ def _accelerator_name(record: RunRecord) -> str | None:
 def _measured_peak(references: Sequence[Series]) -> Peak | None:
     on_cpu = {one.name: one for one in references if one.parameters.get("device") == "cpu"}
     product, stream = on_cpu.get("matmul"), on_cpu.get("stream")
-    if product is None:
+    if product is None or "n" not in product.parameters:
         return None
     flops = matrix_product_flops_per_second(product, int(product.parameters["n"]))
     bandwidth = None
-    if stream is not None:
+    if stream is not None and "bytes" in stream.parameters and sum(stream.seconds) > 0:
         bandwidth = int(stream.parameters["bytes"]) * sum(stream.steps) / sum(stream.seconds)
     if not flops:
         return None

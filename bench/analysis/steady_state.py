@@ -81,8 +81,12 @@ def level_changes(values: Sequence[float]) -> list[int]:
     """Returns where values in the order of time change their level: the first index of every later level.
 
     None is seen among fewer than 5 values. See this module for the method.
+
+    Args:
+        values: Logarithms. Values without any noise, such as accuracies of one seed, would let a cut cost
+            nothing: a change is worth a cut from some millionths on.
     """
-    return change_points(values, _penalty(values)) if len(values) >= MIN_SAMPLES else []
+    return change_points(values, max(_penalty(values), 1e-10)) if len(values) >= MIN_SAMPLES else []
 
 
 def change_points(values: Sequence[float], penalty: float) -> list[int]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..analysis.compare import EFFECTS, Comparison, Reading, compare_records, stored_floor
 from ..analysis.labels import describe_run
-from ..analysis.matching import split_arms
+from ..analysis.matching import has_complete_pair, split_arms
 from ..analysis.ratios import CLOCK_NAMES, Interval
 from ..records.record import RunRecord
 from .numbers import format_percent, plain
@@ -43,7 +43,7 @@ def comparison_tables(records: Sequence[RunRecord]) -> list[Table]:
     readings = [
         reading
         for group in groups.values()
-        if all(split_arms(group))
+        if has_complete_pair(group)
         for reading in compare_records(*split_arms(group), find_floor=stored_floor).readings
     ]
     return [_table(readings)] if readings else []

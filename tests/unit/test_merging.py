@@ -31,6 +31,10 @@ def with_series(**fields):
     return lambda record, records: changed(record, series=(records.series(**fields),))
 
 
+def with_reference(**fields):
+    return lambda record, records: changed(record, references=(records.series("matmul", **fields),))
+
+
 def with_metric(name, value):
     return lambda record, records: changed(record, metrics=(Metric(name=name, value=value),))
 
@@ -48,6 +52,9 @@ def with_metric(name, value):
         (with_series(examples=(100, 201, 300)), "more examples than its steps of 100 can hold"),
         (with_series(blocked_seconds=(0.5, 1.5, 0.5)), "waited longer for input than its samples took"),
         (with_series(cpu_seconds=(9.0, 9.0, 9.0)), "more CPU time than 8 cores have"),
+        (with_series(parameters={"batch_size": "many"}), "has a batch size that is no number"),
+        (with_reference(seconds=(0.0, 0.0, 0.0)), "reference 'matmul' has samples that took no finite time"),
+        (with_reference(parameters={"n": "large"}), "reference 'matmul' has parameters that are no numbers"),
     ],
 )
 def test_what_cannot_be_true_is_found(good, records, spoil, reason):
