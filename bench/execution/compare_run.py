@@ -109,20 +109,41 @@ def run_comparison(
         commands=commands,
         manner=before.manner if before else choose_manner(a, b, roots),
     )
+    goal = _Goal(
+        budget_seconds=budget_seconds, estimate=estimate, min_pairs=min_pairs, until_narrow=until_narrow
+    )
+    return _add_pairs(run, records, goal, clock)
+
+
+def _add_pairs(
+    run: "_Run", records: list[RunRecord], goal: "_Goal", clock: Callable[[], float]
+) -> list[RunRecord]:
+    """Returns the records and those of new pairs, until they are enough or no other fits the budget."""
     start, fresh = clock(), 0
     with catch_stop_signals() as stop:
-        while len(records) < 2 * min_pairs or not (until_narrow and is_narrow(records)):
+        while len(records) < 2 * goal.min_pairs or not (goal.until_narrow and is_narrow(records)):
             spent = clock() - start
-            each = spent / fresh if fresh else estimate
-            if len(records) >= 2 * min_pairs:
-                if spent + each > budget_seconds:
+            each = spent / fresh if fresh else goal.estimate
+            if len(records) >= 2 * goal.min_pairs:
+                if spent + each > goal.budget_seconds:
                     break
             elif fresh:
-                _check_pace(min_pairs - len(records) // 2, spent, each, budget_seconds, folder)
-            records += run.run_pair(next_number(folder), lambda: stop.requested)
+                missing = goal.min_pairs - len(records) // 2
+                _check_pace(missing, spent, each, goal.budget_seconds, run.folder)
+            records += run.run_pair(next_number(run.folder), lambda: stop.requested)
             fresh += 1
             run.observer.on_pair(records)
     return records
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Goal:
+    """When a call is done; `estimate` is how long a pair takes, in seconds, as long as none was made."""
+
+    budget_seconds: float
+    estimate: float
+    min_pairs: int
+    until_narrow: bool
 
 
 @dataclass

@@ -4,6 +4,7 @@ import itertools
 import random
 from typing import Any, Literal
 
+import msgspec
 import pytest
 
 from bench.records.record import (
@@ -155,85 +156,17 @@ class Records:
     def _single_runs(
         self, chance: random.Random, environment: Environment, pace: float, how: dict[str, Any]
     ) -> list[RunRecord]:
-        rate = 900 * pace
-        both = self._blocks(chance, "both", min(rate, 4000))
-        waits = tuple(seconds * (0.02 if pace == 1 else 0.41) for seconds in both.seconds)
-        products = tuple(
-            self.series(
-                "matmul",
-                parameters={"n": n, "device": device},
-                examples=(0, 0, 0),
-                steps=(10, 10, 10),
-                seconds=tuple(20 * n**3 / (speed * 1e9) * chance.uniform(0.98, 1.02) for _ in range(3)),
-            )
-            for device, speed in (("cpu", 80), *((("gpu", 30_000),) if pace > 1 else ()))
-            for n in (512, 1024, 2048)
-        )
-        epochs = [
-            Metric(
-                name="top_1_accuracy",
-                value=1 - 0.4 / epoch,
-                parameters={"epoch": epoch, "split": "validation"},
-            )
-            for epoch in range(1, 9)
-        ]
-        reached = [Metric(name="time_to_accuracy_seconds", value=61.5 / pace)] if pace > 1 else []
-        runs: list[dict[str, Any]] = [
-            {
-                "scenario": "train-epoch",
-                "series": (
-                    self._blocks(chance, "compute", rate),
-                    self._blocks(chance, "input", 4200),
-                    Series(
-                        **{
-                            **{name: getattr(both, name) for name in both.__struct_fields__},
-                            "blocked_seconds": waits,
-                        }
-                    ),
-                ),
-                "metrics": (Metric(name="top_1_accuracy", value=0.913, parameters={"split": "test"}),),
-            },
-            {
-                "scenario": "time-to-accuracy",
-                "workload": {"options": {"target_accuracy": 0.94, "epochs": 8}},
-                "metrics": (*epochs, *reached, Metric(name="reached", value=float(bool(reached)))),
-                "phases": {
-                    "import": 4.2,
-                    "build": 0.4,
-                    "first_step": 2.1,
-                    "training": 55 / pace,
-                    "evaluation": 4.0,
-                },
-            },
-            {
-                "scenario": "matmul",
-                "workload": {"phase": "kernel", "backbone": None, "image_shape": None, "dataset": None},
-                "configuration": {"global_batch_size": None, "per_replica_batch_size": None},
-                "series": products,
-                "phases": {"import": 4.4, "build": 0.2},
-            },
+        runs = [
+            self._epoch_run(chance, pace),
+            self._run_to_accuracy(pace),
+            self._products_run(chance, pace),
             {
                 "scenario": "ensemble-accuracy",
                 "workload": {"options": {"members": 4}},
                 "metrics": tuple(self._ensemble(chance)),
                 "phases": {"import": 4.4, "training": 120 / pace, "evaluation": 3.0},
             },
-            {
-                "scenario": "ensemble-inference",
-                "workload": {"phase": "inference", "options": {"members": 4}},
-                "series": tuple(
-                    series
-                    for arm, share in (("sequential", 1.0), ("fused", 1.3))
-                    for series in (
-                        self.latencies(
-                            *(0.02 / pace / share * chance.lognormvariate(0, 0.1) for _ in range(300)),
-                            arm=arm,
-                            batch_size=1,
-                        ),
-                        self._blocks(chance, "throughput", rate * share, arm=arm, batch_size=64),
-                    )
-                ),
-            },
+            self._ensemble_inference_run(chance, pace),
             {
                 "scenario": "train-step",
                 "workload": {"backbone": "vgg16", "image_shape": (224, 224, 3)},
@@ -254,6 +187,81 @@ class Records:
             )
             for run in runs
         ]
+
+    def _epoch_run(self, chance: random.Random, pace: float) -> dict[str, Any]:
+        rate = 900 * pace
+        both = self._blocks(chance, "both", min(rate, 4000))
+        waits = tuple(seconds * (0.02 if pace == 1 else 0.41) for seconds in both.seconds)
+        return {
+            "scenario": "train-epoch",
+            "series": (
+                self._blocks(chance, "compute", rate),
+                self._blocks(chance, "input", 4200),
+                msgspec.structs.replace(both, blocked_seconds=waits),
+            ),
+            "metrics": (Metric(name="top_1_accuracy", value=0.913, parameters={"split": "test"}),),
+        }
+
+    def _run_to_accuracy(self, pace: float) -> dict[str, Any]:
+        epochs = [
+            Metric(
+                name="top_1_accuracy",
+                value=1 - 0.4 / epoch,
+                parameters={"epoch": epoch, "split": "validation"},
+            )
+            for epoch in range(1, 9)
+        ]
+        reached = [Metric(name="time_to_accuracy_seconds", value=61.5 / pace)] if pace > 1 else []
+        return {
+            "scenario": "time-to-accuracy",
+            "workload": {"options": {"target_accuracy": 0.94, "epochs": 8}},
+            "metrics": (*epochs, *reached, Metric(name="reached", value=float(bool(reached)))),
+            "phases": {
+                "import": 4.2,
+                "build": 0.4,
+                "first_step": 2.1,
+                "training": 55 / pace,
+                "evaluation": 4.0,
+            },
+        }
+
+    def _products_run(self, chance: random.Random, pace: float) -> dict[str, Any]:
+        products = tuple(
+            self.series(
+                "matmul",
+                parameters={"n": n, "device": device},
+                examples=(0, 0, 0),
+                steps=(10, 10, 10),
+                seconds=tuple(20 * n**3 / (speed * 1e9) * chance.uniform(0.98, 1.02) for _ in range(3)),
+            )
+            for device, speed in (("cpu", 80), *((("gpu", 30_000),) if pace > 1 else ()))
+            for n in (512, 1024, 2048)
+        )
+        return {
+            "scenario": "matmul",
+            "workload": {"phase": "kernel", "backbone": None, "image_shape": None, "dataset": None},
+            "configuration": {"global_batch_size": None, "per_replica_batch_size": None},
+            "series": products,
+            "phases": {"import": 4.4, "build": 0.2},
+        }
+
+    def _ensemble_inference_run(self, chance: random.Random, pace: float) -> dict[str, Any]:
+        return {
+            "scenario": "ensemble-inference",
+            "workload": {"phase": "inference", "options": {"members": 4}},
+            "series": tuple(
+                series
+                for arm, share in (("sequential", 1.0), ("fused", 1.3))
+                for series in (
+                    self.latencies(
+                        *(0.02 / pace / share * chance.lognormvariate(0, 0.1) for _ in range(300)),
+                        arm=arm,
+                        batch_size=1,
+                    ),
+                    self._blocks(chance, "throughput", 900 * pace * share, arm=arm, batch_size=64),
+                )
+            ),
+        }
 
     def _blocks(self, chance: random.Random, name: str, rate: float, **parameters: Any) -> Series:
         seconds = tuple(640 / rate * chance.lognormvariate(0, 0.02) for _ in range(12))
