@@ -22,7 +22,7 @@ from ..measuring.environment import (
     read_frequency,
     take_reading,
 )
-from ..measuring.timing import Probe, measure_fence, measure_null_step, measure_probe
+from ..measuring.timing import Probe, measure_fence, measure_in_rounds, measure_null_step, measure_probe
 from ..records.record import Energy, Environment, Flops, Memory, Series
 from ..scenarios.flops import count_flops
 from ..scenarios.planting import prepare_workload
@@ -56,6 +56,7 @@ def run_request(
         DeviceError: This machine cannot offer the strategy.
         TpuensError: The request cannot be run as it is.
     """
+    began, known = time.perf_counter(), sum(phases.values())
     start = _Start(request.strategy, phases, send)
     run = _Run(request, start)
     workload, timed = run.workload, run.timed
@@ -64,6 +65,7 @@ def run_request(
     if request.repeat == 0 and workload.networks is not None:  # repeats have the same
         with timed("flops"):
             flops = count_flops(workload.networks())
+    timed.seconds["other"] = time.perf_counter() - began - (sum(timed.seconds.values()) - known)
     finished = run.finish(measured, flops)
     if request.profile is not None:
         with timed("profile"):
@@ -100,8 +102,7 @@ def run_in_turns(
     ]
     finished = []
     for run, (series, turns) in zip(runs, take_turns(probes, receive=receive, send=send), strict=True):
-        run.timed.seconds["warmup"] = sum(sum(one.warmup_seconds) for one in series)
-        run.timed.seconds["steady"] = sum(sum(one.seconds) for one in series)
+        _set_samples_apart(series, run.timed)
         before, after = join_readings(turns)
         # The turns alone: the other arm is the reference, and its joules could not be told from ours.
         measured = _Measured(series=series, memory=read_memory(), before=before, after=after)
@@ -192,18 +193,10 @@ def _measure_alone(
     read_memory: Callable[[], Memory],
     before: Reading,
 ) -> _Measured:
-    meters = find_meters(_visible_gpus())
-    series: list[Series] = []
-    energy: list[Energy] = []
     frequencies: list[float | None] = []  # from the first block on: an idle processor may clock low
-    for probe in workload.probes:
-        with timed("steady"), EnergyReading(meters) as reading:
-            series.append(_measure(probe, request, send, _begin(reading, frequencies)))
-        frequencies.append(read_frequency())
-        energy += reading.energies(reading_text(series[-1]))
-        warmup = sum(series[-1].warmup_seconds)
-        timed.seconds["warmup"] = timed.seconds.get("warmup", 0.0) + warmup
-        timed.seconds["steady"] -= warmup
+    take = _take_in_rounds if workload.in_rounds and workload.probes else _take_one_by_one
+    series, energy = take(workload.probes, request, timed, send, frequencies)
+    _set_samples_apart(series, timed)
     found = Evaluation(metrics=[])
     if workload.evaluate is not None:
         send(Progress(phase="evaluating"))
@@ -224,14 +217,50 @@ def _measure_alone(
     )
 
 
-def _begin(reading: EnergyReading, frequencies: list[float | None]) -> Callable[[], None]:
-    """Returns what is done right before a probe's first block."""
+def _take_one_by_one(
+    probes: Sequence[Probe],
+    request: Request,
+    timed: Phases,
+    send: Callable[[Message], None],
+    frequencies: list[float | None],
+) -> tuple[list[Series], list[Energy]]:
+    meters = find_meters(_visible_gpus())
+    series: list[Series] = []
+    energy: list[Energy] = []
+    for probe in probes:
+        with timed("steady"), EnergyReading(meters) as reading:
 
-    def begin() -> None:
+            def begin(reading: EnergyReading = reading) -> None:
+                frequencies.append(read_frequency())
+                reading.begin()
+
+            settings = _settings(request, send, probe.name)
+            series.append(measure_probe(probe, on_start=begin, **settings))
         frequencies.append(read_frequency())
-        reading.begin()
+        energy += reading.energies(reading_text(series[-1]))
+    return series, energy
 
-    return begin
+
+def _take_in_rounds(
+    probes: Sequence[Probe],
+    request: Request,
+    timed: Phases,
+    send: Callable[[Message], None],
+    frequencies: list[float | None],
+) -> tuple[list[Series], list[Energy]]:
+    """Returns no energy: what a meter reads could not be told apart."""
+    settings = _settings(request, send, probes[0].name)
+    with timed("steady"):
+        series = measure_in_rounds(probes, on_start=lambda: frequencies.append(read_frequency()), **settings)
+    frequencies.append(read_frequency())
+    return series, []
+
+
+def _set_samples_apart(series: Sequence[Series], timed: Phases) -> None:
+    """Counts as warm-up and as steady what was timed, and nothing that went on between."""
+    if series:
+        timed.seconds["warmup"] = sum(sum(one.warmup_seconds) for one in series)
+        timed.seconds["steady"] = sum(sum(one.seconds) for one in series)
 
 
 def _visible_gpus() -> list[int]:
@@ -239,9 +268,8 @@ def _visible_gpus() -> list[int]:
     return [int(gpu.name.rpartition(":")[2]) for gpu in tf.config.get_visible_devices("GPU")]
 
 
-def _measure(
-    probe: Probe, request: Request, send: Callable[[Message], None], on_start: Callable[[], None]
-) -> Series:
+def _settings(request: Request, send: Callable[[Message], None], name: str) -> dict[str, Any]:
+    """Returns how long to measure, and whom to tell of it, as the functions that measure take it."""
     timing = request.scenario.timing
     told = 0.0
 
@@ -249,14 +277,12 @@ def _measure(
         nonlocal told  # a message costs the launcher time on the cores being measured
         if time.monotonic() - told > TELL_SECONDS:
             told = time.monotonic()
-            send(Progress(phase=f"measuring {probe.name}", done=done, of=of))
+            send(Progress(phase=f"measuring {name}", done=done, of=of))
 
-    return measure_probe(
-        probe,
-        warmup_steps=timing.warmup_steps,
-        blocks=timing.blocks,
-        block_seconds=timing.block_seconds,
-        latency_seconds=timing.latency_seconds,
-        on_sample=tell,
-        on_start=on_start,
-    )
+    return {
+        "warmup_steps": timing.warmup_steps,
+        "blocks": timing.blocks,
+        "block_seconds": timing.block_seconds,
+        "latency_seconds": timing.latency_seconds,
+        "on_sample": tell,
+    }

@@ -1,9 +1,15 @@
-"""An ensemble's members one after another, and fused into one graph: which way predicts faster?"""
+"""An ensemble's members one after another, and fused into one graph: which way predicts faster, from which
+batch size on?
 
+Both arms take turns at every batch size, block by block.
+"""
+
+import itertools
+from dataclasses import replace
 from typing import Any
 
 from tpuens.ensembling.joint import fuse_classifiers
-from tpuens.hardware.batches import BatchSize, resolve_batch_size
+from tpuens.hardware.batches import resolve_batch_size
 from tpuens.training.step import PredictStep
 
 from ..measuring.timing import Sample
@@ -24,13 +30,14 @@ from .workload import (
 )
 
 DEFAULT_BATCH_SIZE = 64
+BATCH_SIZES = (1, 4, 16, 64)  # up to the one that is asked for
+SMALL = "small batch"  # the series of those below it; comparisons take their turns with the others
 
 
 def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
-    """Returns four probes: sequential and fused, at one image a replica and at the large batch."""
+    """Returns a probe of each arm for single images, and of each arm for every batch size."""
     count = int(read_options(request)["members"])
     large = resolve_batch(request, strategy, DEFAULT_BATCH_SIZE)
-    single = resolve_batch_size(strategy.num_replicas_in_sync, per_replica_batch_size=1)
     with phases("build"), strategy.scope():
         models = [build_model(request, num_classes=SYNTHETIC_CLASSES) for _ in range(count)]
         jit = request.scenario.jit
@@ -39,23 +46,25 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             "fused": [PredictStep(model=fuse_classifiers(models), strategy=strategy, jit_compile=jit)],
         }
     probes = []
-    shapes: tuple[tuple[BatchSize, Sample], ...] = ((single, "step"), (large, "block"))
-    for batch, sample in shapes:
+    for size in (*(size for size in BATCH_SIZES if size < large.per_replica), large.per_replica):
+        batch = resolve_batch_size(strategy.num_replicas_in_sync, per_replica_batch_size=size)
         with phases("data"):
             images = make_synthetic_images(request, strategy, batch)
-        for arm, members in arms.items():
-            with phases("first_step"):
-                for member in members:
-                    member.collect(member.run(images))
-            probes.append(
-                make_predict_probe(
+        samples: tuple[Sample, ...] = ("step", "block") if size == 1 else ("block",)
+        with phases("first_step"):
+            for member in itertools.chain(*arms.values()):
+                member.collect(member.run(images))
+        for sample in samples:
+            for arm, members in arms.items():
+                probe = make_predict_probe(
                     members,
                     images,
                     examples_per_step=batch.global_,
                     sample=sample,
                     parameters={"arm": arm, "batch_size": batch.global_},
                 )
-            )
+                is_small = sample == "block" and size < large.per_replica
+                probes.append(replace(probe, name=SMALL) if is_small else probe)
     return Workload(
         key=WorkloadKey(
             scenario="ensemble-inference",
@@ -68,5 +77,6 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         ),
         configuration=describe_configuration(request, strategy, large),
         probes=tuple(probes),
+        in_rounds=True,
         networks=lambda: [predicting_network(models[0], strategy, images)] * count,
     )

@@ -18,9 +18,10 @@ def trace_probes(probes: Iterable[Probe], folder: Path) -> None:
     for number, probe in enumerate(probes):
         tf.profiler.experimental.start(str(folder / f"{number:02d}-{probe.name}"))
         try:
-            for step in range(TRACED_STEPS):
-                with tf.profiler.experimental.Trace(probe.name, step_num=step, _r=1):
-                    probe.step()
-                    probe.fence()
+            with probe.setting():
+                for step in range(TRACED_STEPS):
+                    with tf.profiler.experimental.Trace(probe.name, step_num=step, _r=1):
+                        probe.step()
+                        probe.fence()
         finally:
             tf.profiler.experimental.stop()

@@ -34,6 +34,7 @@ class ScenarioRow(Row):
 
 
 _INPUT = ("augment", "cache", "prefetch")  # settings of the input pipeline alone
+_NO_NETWORK = ("backbone", "dtype_policy", "jit", "loop")  # settings of whatever computes
 
 SCENARIOS = Table(
     "scenario",
@@ -43,8 +44,22 @@ SCENARIOS = Table(
             factory="bench.scenarios.input_pipeline:prepare",
             summary="read, decode, resize and batch large JPEG photographs, with nothing to feed",
             runs_on="host",
-            ignores=("backbone", "dtype_policy", "jit", "loop"),
+            ignores=_NO_NETWORK,
             compares=("input",),
+        ),
+        ScenarioRow(
+            name="input-growth",
+            factory="bench.scenarios.input_growth:prepare",
+            summary="the input pipeline with larger files, larger batches, more threads, more images",
+            runs_on="host",
+            ignores=(*_NO_NETWORK, "batch_size", "dataset", "data_dir", *_INPUT),
+        ),
+        ScenarioRow(
+            name="input-caches",
+            factory="bench.scenarios.input_caches:prepare",
+            summary="epochs from image files, caches in memory and on disk, and TFRecords, cold and warm",
+            runs_on="host",
+            ignores=(*_NO_NETWORK, "cache"),
         ),
         ScenarioRow(
             name="train-step",

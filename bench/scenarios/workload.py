@@ -55,6 +55,7 @@ class Workload:
         key: What is computed.
         configuration: How.
         probes: What to time, in order.
+        in_rounds: Whether the probes take turns, block by block, so that their figures can be compared.
         fence: The fence of the timed step, to time it with nothing to wait for; None where there is none.
         evaluate: What to find out besides times; told of progress by (done, of).
         dataset_fingerprint: Of the examples, where there are real ones.
@@ -65,6 +66,7 @@ class Workload:
     key: WorkloadKey
     configuration: Configuration
     probes: tuple[Probe, ...] = ()
+    in_rounds: bool = False
     fence: Callable[[], object] | None = None
     evaluate: Callable[[Callable[[int, int], None]], Evaluation] | None = None
     dataset_fingerprint: str | None = None

@@ -80,6 +80,7 @@ def test_a_run_gives_a_record_a_table_and_a_report(tmp_path: Path) -> None:
     assert 0 < min(record.null_step_seconds) < 0.005 * 0.05
     phases = {"process_start", "import", "strategy", "data", "build", "trace", "first_step", "steady"}
     assert phases <= set(record.phases)
+    assert 0 <= record.phases["other"] < 5
     assert record.environment is not None
     assert record.memory is not None
     assert record.memory.peak_resident_bytes > 2**28

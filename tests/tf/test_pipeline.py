@@ -291,6 +291,19 @@ def test_cached_images_outlive_their_files(tmp_path: Path) -> None:
     assert len(collect(pipeline.evaluation_batches(8))) == 3
 
 
+def test_a_full_cache_keeps_what_it_has_and_the_rest_is_read_again(tmp_path: Path) -> None:
+    numbers = write_numbers(tmp_path, 5)
+    capped = {"cache": True, "cache_bytes": 3 * 4 * 4 * 3, "num_parallel_calls": 1, "prefetch": 1}
+    pipeline = make_pipeline(numbers, image_shape=(4, 4, 3), **capped)
+    first = collect(pipeline.evaluation_batches(1))
+    for path in numbers.images.paths[:3]:
+        Path(path).unlink()
+    assert_same_batches(first, collect(pipeline.evaluation_batches(1)))
+    Path(numbers.images.paths[3]).unlink()
+    with pytest.raises(tf.errors.NotFoundError):
+        collect(pipeline.evaluation_batches(1))
+
+
 def test_without_a_cache_files_are_read_every_epoch(tmp_path: Path) -> None:
     pipeline = make_pipeline(write_numbers(tmp_path, 20))
     collect(pipeline.train_batches(5, epoch=0))

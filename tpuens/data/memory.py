@@ -1,28 +1,46 @@
 """Decoded images kept in memory, so that each is read and decoded once."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 
-def remember(read: Callable[[Any], Any], image_shape: tuple[int, int, int]) -> Callable[[Any], Any]:
+def remember(
+    read: Callable[[Any], Any], image_shape: tuple[int, int, int], most_bytes: int | None = None
+) -> Callable[[Any], Any]:
     """Returns the reader with a memory, in which an image is looked for by its index first.
+
+    A memory that is full takes no more, but for the images that are being read at that moment, and keeps what
+    it has. To drop the oldest image for the newest would drop each one, in every epoch over a few more images
+    than there is room for, before it is asked for again.
 
     tf.data's own cache stores images in the order of the first epoch, and whole epochs only; one that is
     addressed by index can be filled while training goes on and read in any order. An anonymous table is
     freed with the last that uses it; one with a name would outlive its pipeline.
+
+    Args:
+        read: From an image's index to its pixels.
+        image_shape: Of all of them.
+        most_bytes: Of pixels to keep; None: of every image.
     """
+    room = None if most_bytes is None else most_bytes // math.prod(image_shape)
     with tf.device("CPU:0"):
         memory = tf.lookup.experimental.MutableHashTable(
             tf.int64, tf.string, default_value="", experimental_is_anonymous=True
         )
 
+    def keep(index: Any, image: Any) -> Any:
+        with tf.control_dependencies([memory.insert(index, tf.io.serialize_tensor(image))]):
+            return tf.identity(image)
+
     def read_once(index: Any) -> Any:
         def read_and_keep() -> Any:
             image = read(index)
-            with tf.control_dependencies([memory.insert(index, tf.io.serialize_tensor(image))]):
-                return tf.identity(image)
+            if room is None:
+                return keep(index, image)
+            return tf.cond(memory.size() < room, lambda: keep(index, image), lambda: image)
 
         kept = memory.lookup(index)
         image = tf.cond(kept == "", read_and_keep, lambda: tf.io.parse_tensor(kept, tf.uint8))

@@ -35,6 +35,7 @@ class PipelineConfig:
             every class: 1 for the example's own (or each of its own) and 0 elsewhere, before any mixing.
         cache: Whether to keep the decoded images in memory: n × height × width × channels bytes. Filled
             in passing by whatever reads an image first.
+        cache_bytes: Of images to keep at most; what comes after is read each time. None: all of them.
         seed: Decides the order of every epoch, and the augmentations.
         num_parallel_calls: Images that are read at a time. None: one on each core that may be used.
         prefetch: Batches that are made ahead. None: `PREFETCH_BATCHES`.
@@ -44,6 +45,7 @@ class PipelineConfig:
     augment: tuple[str, ...] = ()
     targets: Targets = "index"
     cache: bool = False
+    cache_bytes: int | None = None
     seed: int = 0
     num_parallel_calls: int | None = None
     prefetch: int | None = None
@@ -56,7 +58,7 @@ class PipelineConfig:
             )
         if self.seed < 0:
             raise ConfigurationError(f"A seed must be 0 or more. Received: seed={self.seed}")
-        for name in ("num_parallel_calls", "prefetch"):
+        for name in ("num_parallel_calls", "prefetch", "cache_bytes"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigurationError(f"{name} must be 1 or more, or left open. Received: {value}")
@@ -80,7 +82,7 @@ class Pipeline:
         read = make_reader(images, config.image_shape)
         in_memory = isinstance(images, ArrayImages) and images.pixels.shape[1:] == config.image_shape
         if config.cache and not in_memory:
-            read = remember(read, config.image_shape)
+            read = remember(read, config.image_shape, config.cache_bytes)
         rows = [AUGMENTATIONS[name] for name in config.augment]
         transforms = [(place, row.load()) for place, row in enumerate(rows) if row.level == "image"]
         mixers = [(place, row.load()) for place, row in enumerate(rows) if row.level == "batch"]
