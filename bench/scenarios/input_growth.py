@@ -126,7 +126,7 @@ def _make_probe(request: Request, point: Point, phases: Phases) -> Probe:
         point.examples,
         PipelineConfig(
             image_shape=resolve_image_shape(request),
-            cache=point.cache_bytes is not None,
+            cache="none" if point.cache_bytes is None else "memory",
             cache_bytes=point.cache_bytes,
             seed=request.scenario.seed,
             num_parallel_calls=point.parallel_calls,

@@ -46,7 +46,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         batches = iter(pipeline.train_stream(batch.global_, epoch=0, batches_per_epoch=steps))
     with phases("first_step"):
         next(batches)
-    if pipeline.config.cache:
+    if pipeline.config.cache != "none":
         with phases("first_input_epoch"):  # fills it
             for _ in range(steps):
                 next(batches)

@@ -209,7 +209,7 @@ def make_pipeline(request: Request, examples: Examples, *, cache: Cache = "memor
             image_shape=resolve_image_shape(request),
             augment=scenario.augment,
             targets=targets_of(resolve_loss(request)),
-            cache=(scenario.cache or cache) == "memory",
+            cache=scenario.cache or cache,
             seed=scenario.seed,
             num_parallel_calls=count_parallel_calls(),
             prefetch=PREFETCH_BATCHES if scenario.prefetch is None else scenario.prefetch,
@@ -223,7 +223,7 @@ def describe_pipeline(pipeline: Pipeline) -> dict[str, Any]:
     return {
         "num_parallel_calls": config.num_parallel_calls,
         "prefetch": config.prefetch,
-        "cache": "memory" if config.cache else "none",
+        "cache": config.cache,
     }
 
 

@@ -230,7 +230,7 @@ def test_two_replicas_learn_the_same_weights_as_one() -> None:
     assert two == pytest.approx(one, rel=1e-4)
 
 
-CONFIG = TrainConfig(dataset="digits", image_size=12, colour="grey", strategy="cpu", cache=False)
+CONFIG = TrainConfig(dataset="digits", image_size=12, colour="grey", strategy="cpu", cache="none")
 
 
 def pixels_of(examples: Examples, size: int) -> np.ndarray:

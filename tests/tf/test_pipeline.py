@@ -12,6 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tpuens.data.augment import AUGMENTATIONS, VIEWS
+from tpuens.data.caches import Cache
 from tpuens.data.datasets import load_examples
 from tpuens.data.decode import name_corrupt_images
 from tpuens.data.examples import ArrayImages, Examples, FileImages
@@ -257,8 +258,8 @@ def test_evaluation_covers_every_example_once_in_batches_of_one_size(num_example
     assert seen == list(range(num_examples))
 
 
-@pytest.mark.parametrize("cache", [False, True])
-def test_a_view_shows_every_image_in_its_way_and_the_cache_keeps_it_plain(cache: bool) -> None:
+@pytest.mark.parametrize("cache", ["none", "memory"])
+def test_a_view_shows_every_image_in_its_way_and_the_cache_keeps_it_plain(cache: Cache) -> None:
     examples = load_examples("digits", "train").subset(range(10))
     pipeline = make_pipeline(examples, cache=cache, image_shape=(12, 12, 1))
     plain = collect(pipeline.evaluation_batches(4))
@@ -279,7 +280,7 @@ def test_an_unknown_view_names_those_that_would_do() -> None:
 
 
 def test_cached_images_outlive_their_files(tmp_path: Path) -> None:
-    pipeline = make_pipeline(write_numbers(tmp_path, 20), cache=True, image_shape=(4, 4, 3))
+    pipeline = make_pipeline(write_numbers(tmp_path, 20), cache="memory", image_shape=(4, 4, 3))
     first = collect(pipeline.train_batches(5, epoch=0))
     for path in tmp_path.iterdir():
         path.unlink()
@@ -293,7 +294,7 @@ def test_cached_images_outlive_their_files(tmp_path: Path) -> None:
 
 def test_a_full_cache_keeps_what_it_has_and_the_rest_is_read_again(tmp_path: Path) -> None:
     numbers = write_numbers(tmp_path, 5)
-    capped = {"cache": True, "cache_bytes": 3 * 4 * 4 * 3, "num_parallel_calls": 1, "prefetch": 1}
+    capped = {"cache": "memory", "cache_bytes": 3 * 4 * 4 * 3, "num_parallel_calls": 1, "prefetch": 1}
     pipeline = make_pipeline(numbers, image_shape=(4, 4, 3), **capped)
     first = collect(pipeline.evaluation_batches(1))
     for path in numbers.images.paths[:3]:
@@ -315,7 +316,9 @@ def test_without_a_cache_files_are_read_every_epoch(tmp_path: Path) -> None:
 def test_the_cache_changes_no_batch_and_holds_what_a_stopped_epoch_had_read(tmp_path: Path) -> None:
     examples = write_numbers(tmp_path, 20)
     options = EVERY_AUGMENTATION | {"image_shape": (6, 6, 3)}
-    plain, cached = (make_pipeline(examples, cache=cache, prefetch=1, **options) for cache in (False, True))
+    plain, cached = (
+        make_pipeline(examples, cache=cache, prefetch=1, **options) for cache in ("none", "memory")
+    )
     for _ in cached.train_batches(4, epoch=0).take(2):
         pass
     for epoch in (0, 1):
@@ -329,7 +332,7 @@ def test_a_cache_is_freed_with_its_pipeline() -> None:
     examples = make_numbers(100, size=512)
 
     def fill_a_cache() -> None:
-        pipeline = make_pipeline(examples, cache=True, image_shape=(512, 512, 3), prefetch=1)  # 79 MB
+        pipeline = make_pipeline(examples, cache="memory", image_shape=(512, 512, 3), prefetch=1)  # 79 MB
         for _ in pipeline.train_batches(4, epoch=0):
             pass
 
@@ -354,6 +357,7 @@ def test_a_cache_is_freed_with_its_pipeline() -> None:
         ({"image_shape": (0, 8, 3)}, "image_shape=.0, 8, 3."),
         ({"targets": "one-hot"}, "'index' or 'vector'. Received: targets='one-hot'"),
         ({"seed": -1}, "seed=-1"),
+        ({"cache": "dsk"}, "Did you mean 'disk'"),
         ({"prefetch": 0}, "prefetch must be 1 or more"),
         ({"num_parallel_calls": 0}, "num_parallel_calls must be 1 or more"),
     ],
@@ -375,8 +379,8 @@ def with_a_truncated_jpeg(tmp_path: Path) -> Examples:
     return examples
 
 
-@pytest.mark.parametrize("cache", [False, True])
-def test_a_truncated_jpeg_is_named_with_the_remedy(with_a_truncated_jpeg: Examples, cache: bool) -> None:
+@pytest.mark.parametrize("cache", ["none", "memory"])
+def test_a_truncated_jpeg_is_named_with_the_remedy(with_a_truncated_jpeg: Examples, cache: Cache) -> None:
     pipeline = make_pipeline(with_a_truncated_jpeg, cache=cache)
     named = pytest.raises(DataError, match=r"--on-corrupt skip .*1 of 6 images corrupt or missing: 004$")
     with named, name_corrupt_images(with_a_truncated_jpeg):

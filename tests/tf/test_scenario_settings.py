@@ -77,7 +77,7 @@ def test_an_epoch_by_keras_fit_records_what_it_was() -> None:
         loop="keras-fit",
         augment=("shift", "mixup"),
         colour="grey",
-        cache="none",
+        cache="disk",
         prefetch=3,
         options={"examples": 32},
     )
@@ -86,7 +86,7 @@ def test_an_epoch_by_keras_fit_records_what_it_was() -> None:
     assert workload.key.image_shape == (8, 8, 1)
     assert workload.key.loss == "categorical_crossentropy"
     configuration = workload.configuration
-    assert (configuration.loop, configuration.cache, configuration.prefetch) == ("keras-fit", "none", 3)
+    assert (configuration.loop, configuration.cache, configuration.prefetch) == ("keras-fit", "disk", 3)
     compute, feed, both = workload.probes
     assert phases.seconds["first_step"] > 0.1
     assert "trace" not in phases.seconds

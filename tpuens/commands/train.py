@@ -67,7 +67,7 @@ def train(
     deterministic: Deterministic = False,
     augment: train_options.Augment = "",
     views: Views = "plain",
-    cache: train_options.Cache = True,
+    cache: train_options.Cache = "memory",
     split: train_options.Split = "holdout",
     validation_fraction: train_options.ValidationFraction = 0.2,
     folds: train_options.Folds = 5,
@@ -125,7 +125,7 @@ def train(
         deterministic=deterministic,
         augment=split_names(augment),
         views=split_names(views),
-        cache=cache,
+        cache=choose("cache", cache, ("none", "memory", "disk")),
         split=SplitConfig(
             kind=choose("split", split, ("holdout", "fold", "shuffle", "given")),
             fraction=validation_fraction,

@@ -48,7 +48,9 @@ ClassWeights = Annotated[str, typer.Option(help="none or balanced.")]
 Jit = Annotated[bool, typer.Option("--jit/--no-jit", help="Compile the steps with XLA.")]
 
 Augment = Annotated[str, typer.Option(help="Augmentations, separated by commas.")]
-Cache = Annotated[bool, typer.Option(help="Keep decoded images in memory, if half of it holds them.")]
+Cache = Annotated[
+    str, typer.Option(help="Where decoded images are kept: memory, if half of it holds them; disk; none.")
+]
 Split = Annotated[str, typer.Option(help="holdout, fold, shuffle, or given by the data set.")]
 ValidationFraction = Annotated[float, typer.Option(help="Share held out, by holdout and shuffle.")]
 Folds = Annotated[int, typer.Option(help="How many folds, or shuffles.")]

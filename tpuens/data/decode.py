@@ -1,6 +1,7 @@
 """From an encoded image, or one in memory, to uint8 pixels of the wanted shape; which ones are corrupt."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,9 @@ _READ_ERRORS = (
 )
 
 ImageShape = tuple[int, int, int]  # height, width, channels (1: grey, 3: RGB)
+READER_VERSION = (
+    1  # to be raised with every change of the pixels that `make_reader` gives: a disk may hold them
+)
 
 
 def decode_image(contents: Any, image_shape: ImageShape) -> Any:
@@ -45,12 +49,12 @@ def decode_image(contents: Any, image_shape: ImageShape) -> Any:
     """
     return tf.cond(
         tf.io.is_jpeg(contents),
-        lambda: fit_image(_decode_jpeg(contents, image_shape), image_shape, antialias=False),
+        lambda: fit_image(decode_jpeg(contents, image_shape), image_shape, antialias=False),
         lambda: fit_image(tf.io.decode_image(contents, expand_animations=False), image_shape, antialias=True),
     )
 
 
-def _decode_jpeg(contents: Any, image_shape: ImageShape) -> Any:
+def decode_jpeg(contents: Any, image_shape: ImageShape) -> Any:
     """Returns a JPEG in colour, scaled down by 1, 2, 4 or 8 but never below the wanted height or width."""
     ratios = (1, 2, 4, 8)
     size = tf.image.extract_jpeg_shape(contents)[:2]
@@ -155,11 +159,14 @@ def name_corrupt_images(examples: Examples) -> Iterator[None]:
     are decoded once more to find the corrupt ones; if there are none, the error passes unchanged.
 
     Raises:
-        DataError: Images are corrupt or missing.
+        DataError: Images are corrupt or missing, or a cache on disk could not be written.
     """
     try:
         yield
     except _READ_ERRORS as error:
+        ours = re.search(r"DataError: (.+)", error.message)  # of Python that TensorFlow called
+        if ours:
+            raise DataError(ours[1]) from error
         corrupt = find_corrupt(examples)
         if not corrupt:
             raise

@@ -120,6 +120,15 @@ class Examples:
                 digest.update(part)
         return digest.hexdigest()[:16]
 
+    def image_versions(self) -> list[str]:
+        """Returns 32 hex digits for each image, others once it has changed, on this machine, at little cost.
+
+        Raises:
+            DataError: An image file is missing.
+        """
+        with _naming_lost_files(self.dataset):
+            return self.images.versions()
+
     def content_digests(self) -> list[bytes]:
         """Returns 16 bytes for each image, equal for exact duplicates only.
 

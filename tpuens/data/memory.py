@@ -2,14 +2,28 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 
+@dataclass(frozen=True, kw_only=True)
+class CachingReader:
+    """A reader with a memory.
+
+    Attributes:
+        read: From an image's index, scalar int64, to its pixels, uint8, for use in tf.data.
+        count_bytes: Returns how many bytes of pixels are kept by now.
+    """
+
+    read: Callable[[Any], Any]
+    count_bytes: Callable[[], int]
+
+
 def remember(
     read: Callable[[Any], Any], image_shape: tuple[int, int, int], most_bytes: int | None = None
-) -> Callable[[Any], Any]:
+) -> CachingReader:
     """Returns the reader with a memory, in which an image is looked for by its index first.
 
     A memory that is full takes no more, but for the images that are being read at that moment, and keeps what
@@ -46,4 +60,4 @@ def remember(
         image = tf.cond(kept == "", read_and_keep, lambda: tf.io.parse_tensor(kept, tf.uint8))
         return tf.ensure_shape(image, image_shape)
 
-    return read_once
+    return CachingReader(read=read_once, count_bytes=lambda: int(memory.size()) * math.prod(image_shape))

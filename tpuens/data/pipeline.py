@@ -7,17 +7,17 @@ sees the same global batches, and the cache, which is filled and read by index, 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, unknown_name_error
 from .augment import AUGMENTATIONS, VIEWS
-from .decode import make_reader
-from .examples import ArrayImages, Examples
-from .memory import remember
+from .caches import Cache, open_reader
+from .examples import Examples
 from .streams import PREFETCH_BATCHES, count_parallel_calls, stream_epochs, untuned
 
 Targets = Literal["index", "vector"]
@@ -33,9 +33,11 @@ class PipelineConfig:
             those of single images, then those that mix a batch.
         targets: What training learns: ``"index"``, the number of the class, or ``"vector"``, a number for
             every class: 1 for the example's own (or each of its own) and 0 elsewhere, before any mixing.
-        cache: Whether to keep the decoded images in memory: n × height × width × channels bytes. Filled
-            in passing by whatever reads an image first.
-        cache_bytes: Of images to keep at most; what comes after is read each time. None: all of them.
+        cache: Where to keep the decoded images, n × height × width × channels bytes: ``"memory"``, of this
+            pipeline; ``"disk"``, for other pipelines and later runs too; or ``"none"``. Filled in passing by
+            whatever reads an image first.
+        cache_dir: Folder of the cache on disk. None: the user's cache folder.
+        cache_bytes: Of images to keep in memory at most; what comes after is read each time. None: of all.
         seed: Decides the order of every epoch, and the augmentations.
         num_parallel_calls: Images that are read at a time. None: one on each core that may be used.
         prefetch: Batches that are made ahead. None: `PREFETCH_BATCHES`.
@@ -44,7 +46,8 @@ class PipelineConfig:
     image_shape: tuple[int, int, int]
     augment: tuple[str, ...] = ()
     targets: Targets = "index"
-    cache: bool = False
+    cache: Cache = "none"
+    cache_dir: Path | None = None
     cache_bytes: int | None = None
     seed: int = 0
     num_parallel_calls: int | None = None
@@ -64,6 +67,8 @@ class PipelineConfig:
                 raise ConfigurationError(f"{name} must be 1 or more, or left open. Received: {value}")
         if self.targets not in get_args(Targets):
             raise ConfigurationError(f"Targets are 'index' or 'vector'. Received: targets={self.targets!r}")
+        if self.cache not in get_args(Cache):
+            raise unknown_name_error("cache", "cache", str(self.cache), get_args(Cache))
         for name in self.augment:
             if AUGMENTATIONS[name].level == "batch" and self.targets == "index":
                 raise ConfigurationError(
@@ -78,11 +83,10 @@ class Pipeline:
     def __init__(self, examples: Examples, config: PipelineConfig) -> None:
         self.examples = examples
         self.config = config
-        images = examples.images
-        read = make_reader(images, config.image_shape)
-        in_memory = isinstance(images, ArrayImages) and images.pixels.shape[1:] == config.image_shape
-        if config.cache and not in_memory:
-            read = remember(read, config.image_shape, config.cache_bytes)
+        reader = open_reader(
+            examples, config.image_shape, config.cache, folder=config.cache_dir, most_bytes=config.cache_bytes
+        )
+        read, self._count_cached_bytes = reader.read, reader.count_bytes
         rows = [AUGMENTATIONS[name] for name in config.augment]
         transforms = [(place, row.load()) for place, row in enumerate(rows) if row.level == "image"]
         mixers = [(place, row.load()) for place, row in enumerate(rows) if row.level == "batch"]
@@ -111,6 +115,10 @@ class Pipeline:
         self._evaluation_examples = {
             name: tf.function(viewer(row.load()), autograph=False) for name, row in VIEWS.items()
         }
+
+    def count_cached_bytes(self) -> int:
+        """Returns the bytes of decoded images that the cache holds of these examples by now."""
+        return self._count_cached_bytes()
 
     def train_batches(
         self, batch_size: int, *, epoch: int, skip_batches: int = 0, shard: tuple[int, int] = (0, 1)

@@ -91,7 +91,7 @@ class TrainConfig:
         deterministic: Ask TensorFlow for the same result on the same machine, at some cost in speed.
         augment: Names in `AUGMENTATIONS`, in order.
         views: Names in `VIEWS`: predictions are the mean over these (test-time augmentation).
-        cache: Keep decoded images in memory, where half of it holds them.
+        cache: Where decoded images are kept; "memory" only where half of it holds them.
         split: What is held out for validation.
         seed: Of initial weights, shuffling and augmentation.
         on_corrupt: "error" stops at a corrupt image, "skip" leaves it out and counts it.
@@ -116,7 +116,7 @@ class TrainConfig:
     deterministic: bool = False
     augment: tuple[str, ...] = ()
     views: tuple[str, ...] = ("plain",)
-    cache: bool = True
+    cache: Literal["none", "memory", "disk"] = "memory"
     split: SplitConfig = field(default_factory=SplitConfig)
     seed: int = 0
     on_corrupt: Literal["error", "skip"] = "error"

@@ -35,15 +35,16 @@ def load_parts(config: TrainConfig) -> tuple[dict[str, Examples], list[str]]:
 
 
 def make_pipeline(config: TrainConfig, examples: Examples) -> Pipeline:
-    """Returns the pipeline over some part of the data; it caches only what half of the memory holds."""
+    """Returns the pipeline over some part of the data; in memory it caches only what half of that holds."""
     size = len(examples) * math.prod(config.image_shape)
+    too_large = config.cache == "memory" and size >= collect_host().usable_memory_bytes / 2
     return Pipeline(
         examples,
         PipelineConfig(
             image_shape=config.image_shape,
             augment=config.augment,
             targets=targets_of(config.loss.name),
-            cache=config.cache and size < collect_host().usable_memory_bytes / 2,
+            cache="none" if too_large else config.cache,
             seed=config.seed,
         ),
     )

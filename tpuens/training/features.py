@@ -106,7 +106,7 @@ def collect_features(
     """
     examples = pipeline.examples
     known = store.find(view)
-    once = replace(pipeline.config, cache=False)  # each image is read a single time
+    once = replace(pipeline.config, cache="none")  # each image is read a single time
     images = [digest.hex() for digest in examples.images.content_digests()]
     missing = [index for index, image in enumerate(images) if image not in known]
     for start in range(0, len(missing), CHUNK):
