@@ -15,6 +15,7 @@ is in none of the times.
 
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ class Source:
         files: What it reads then, to be dropped from the page cache.
         load: What comes before an epoch's first batch and belongs to its time.
         starts: The state in which it is before its first epoch.
+        later: Whether to time its later epochs too.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Source:
     files: Sequence[Path]
     load: Callable[[], object] = lambda: None
     starts: str = "first epoch"
+    later: bool = True
 
 
 def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
@@ -80,29 +83,14 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             "Caches are held against a data set whose images are files, a batch of them at least, such as "
             f"photographs. Received: dataset={examples.dataset!r}, batch_size={batch.global_}"
         )
-    files = [Path(path) for path in images.paths]
-    with phases("convert"):
-        folder, records = convert(examples, resolve_image_shape(request)[0])
-    shards = sorted(folder.rglob("*.tfrec"))
-    plain, prepared = (make_pipeline(request, one, cache="none") for one in (examples, records))
-    sources = [
-        Source(name="files", open=lambda: plain, files=files),
-        Source(name="memory", open=lambda: make_pipeline(request, examples, cache="memory"), files=files),
-        Source(
-            name="tfrecords",
-            open=lambda: prepared,
-            files=shards,
-            load=lambda: load_flowers("train", folder),
-            starts="reopened",
-        ),
-    ]
+    plain = make_pipeline(request, examples, cache="none")
+    sources, held = list_sources(request, plain, batch.global_, phases)
     with phases("first_step"):
-        probes = [make(source, batch.global_) for source in sources for make in (_cold_probe, _warm_probe)]
-    held = {
-        ("files", "on_disk_bytes"): _measure(files),
-        ("memory", "in_memory_bytes"): len(examples) * math.prod(resolve_image_shape(request)),
-        ("tfrecords", "on_disk_bytes"): _measure(shards),
-    }
+        probes = [
+            make(source, batch.global_)
+            for source in sources
+            for make in ((_cold_probe, _warm_probe) if source.later else (_cold_probe,))
+        ]
     metrics = [
         Metric(name=name, value=value, parameters={"source": source})
         for (source, name), value in held.items()
@@ -126,6 +114,50 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     )
 
 
+def list_sources(
+    request: Request, plain: Pipeline, batch_size: int, phases: Phases
+) -> tuple[list[Source], dict[tuple[str, str], int]]:
+    """Returns the sources, prepared, and the bytes that each holds, by its name and by where.
+
+    Args:
+        request: What of it is set there counts.
+        plain: A pipeline that keeps nothing.
+        batch_size: Of all of them.
+        phases: Takes the time of what is prepared.
+    """
+    examples = plain.examples
+    assert isinstance(examples.images, FileImages)
+    files = [Path(path) for path in examples.images.paths]
+    image_shape = resolve_image_shape(request)
+    with phases("convert"):
+        folder, records = convert(examples, image_shape[0])
+    shards, prepared = sorted(folder.rglob("*.tfrec")), make_pipeline(request, records, cache="none")
+    kept_in, emptied = (folder.parent / f"decoded-{image_shape[0]}-{name}" for name in ("kept", "emptied"))
+    with phases("first_input_epoch"):
+        for _ in empty_disk_cache(plain, kept_in).evaluation_batches(batch_size):
+            pass
+    kept = [path for path in kept_in.rglob("*") if path.is_file()]
+    sources = [
+        Source(name="files", open=lambda: plain, files=files),
+        Source(name="memory", open=lambda: make_pipeline(request, examples, cache="memory"), files=files),
+        Source(name="disk", open=lambda: empty_disk_cache(plain, emptied), files=files, later=False),
+        Source(name="disk", open=lambda: open_disk_cache(plain, kept_in), files=kept, starts="reopened"),
+        Source(
+            name="tfrecords",
+            open=lambda: prepared,
+            files=shards,
+            load=lambda: load_flowers("train", folder),
+            starts="reopened",
+        ),
+    ]
+    return sources, {
+        ("files", "on_disk_bytes"): _measure(files),
+        ("memory", "in_memory_bytes"): len(examples) * math.prod(image_shape),
+        ("disk", "on_disk_bytes"): _measure(kept),
+        ("tfrecords", "on_disk_bytes"): _measure(shards),
+    }
+
+
 def convert(examples: Examples, image_size: int) -> tuple[Path, Examples]:
     """Returns the examples as `tpuens data convert --image-size` prepares them, and the folder they lie in.
 
@@ -139,6 +171,17 @@ def convert(examples: Examples, image_size: int) -> tuple[Path, Examples]:
         shards=_SHARDS,
     )
     return converted.folder, load_flowers("train", converted.folder)
+
+
+def open_disk_cache(plain: Pipeline, folder: Path) -> Pipeline:
+    """Returns the pipeline with a cache on disk, in a folder of the scenario's own."""
+    return Pipeline(plain.examples, replace(plain.config, cache="disk", cache_dir=folder))
+
+
+def empty_disk_cache(plain: Pipeline, folder: Path) -> Pipeline:
+    """Returns the pipeline with a cache on disk that holds nothing."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return open_disk_cache(plain, folder)
 
 
 def drop_page_cache(files: Sequence[Path]) -> None:

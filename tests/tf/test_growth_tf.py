@@ -69,6 +69,9 @@ def test_input_caches_times_each_source_cold_and_warm_and_says_what_it_holds(pre
         ("files", "later epochs"),
         ("memory", "first epoch"),
         ("memory", "later epochs"),
+        ("disk", "first epoch"),
+        ("disk", "reopened"),
+        ("disk", "later epochs"),
         ("tfrecords", "reopened"),
         ("tfrecords", "later epochs"),
     }
@@ -81,7 +84,7 @@ def test_input_caches_times_each_source_cold_and_warm_and_says_what_it_holds(pre
         (metric.parameters["source"], metric.name): metric.value
         for metric in workload.evaluate(lambda done, of: None).metrics
     }
-    assert held["memory", "in_memory_bytes"] == 8 * 8 * 8 * 3
+    assert held["memory", "in_memory_bytes"] == held["disk", "on_disk_bytes"] == 8 * 8 * 8 * 3
     assert held["files", "on_disk_bytes"] > held["tfrecords", "on_disk_bytes"] > 8 * 300
 
 
