@@ -12,6 +12,7 @@ from .commands.export import export
 from .commands.history import history
 from .commands.import_results import import_results
 from .commands.list import list_all
+from .commands.preflight import preflight
 from .commands.report import report
 from .commands.run import run
 from .commands.selftest import selftest
@@ -31,6 +32,7 @@ app.command()(calibrate)
 app.command()(choose)
 app.command()(history)
 app.command()(selftest)
+app.command()(preflight)
 app.command()(export)
 app.command("import")(import_results)
 app.command("env")(show_environment)

@@ -69,9 +69,11 @@ class Prices:
                 dollars_per_hour=price, origin=f"{label}: {price:g} {CURRENCY}/h, given by the user"
             )
         facts = _used_device(environment, configuration)
-        if facts is None:
-            return None
-        boards = math.ceil((configuration.num_replicas or 1) / facts.devices)
+        return None if facts is None else self.of_device(facts, configuration.num_replicas or 1)
+
+    def of_device(self, facts: DeviceFacts, replicas: int) -> Tariff | None:
+        """Returns what so many devices, as TensorFlow shows them, cost an hour; None: no price is known."""
+        boards = math.ceil(replicas / facts.devices)
         if facts.name in self._of_devices:
             price = self._of_devices[facts.name]
             origin = f"{boards} × {facts.name}: {price:g} {CURRENCY}/h each, given by the user"

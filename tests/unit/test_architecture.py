@@ -27,6 +27,7 @@ BENCH_LAYERS = (
     {"analysis", "measuring"},
     {"reporting", "scenarios", "suites", "settings"},
     {"execution"},
+    {"preflight"},
     {"progress"},
     {"commands"},
     {"cli"},
@@ -34,7 +35,13 @@ BENCH_LAYERS = (
     {"test_scenarios"},
 )
 LINES = 320
-MAY_IMPORT_TENSORFLOW = ("bench/scenarios/", "bench/execution/worker.py", "bench/execution/runner.py")
+MAY_IMPORT_TENSORFLOW = (
+    "bench/scenarios/",
+    "bench/execution/worker.py",
+    "bench/execution/runner.py",
+    "bench/preflight/export.py",
+)
+MAY_IMPORT_JAX = ("bench/preflight/compile.py",)
 
 
 def name_of(path: Path) -> str:
@@ -106,6 +113,14 @@ def test_the_instrument_imports_no_tensorflow_outside_the_worker() -> None:
         (file, module)
         for file, module, _ in imports_in("bench/")
         if not file.startswith(MAY_IMPORT_TENSORFLOW) and module.split(".")[0] in ("tensorflow", "keras")
+    ]
+
+
+def test_only_the_child_that_compiles_imports_jax() -> None:
+    assert not [
+        (file, module)
+        for file, module, _ in imports_in("")
+        if not file.startswith(MAY_IMPORT_JAX) and module.split(".")[0] == "jax"
     ]
 
 

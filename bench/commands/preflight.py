@@ -1,0 +1,185 @@
+"""`tpuens-bench preflight`: does the step compile for a device that is not here, and does it fit?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tpuens.errors import ConfigurationError, RunError, unknown_name_error
+
+from .options import MemoryLimit
+from .report import PriceOption
+
+if TYPE_CHECKING:
+    from ..preflight.results import PreflightResult
+    from ..preflight.suite import Job, Step
+
+# Networks of the recipes that the suite `seeds` leaves to others: it is for large images.
+_BESIDE_SEEDS = (("cifar_cnn", 32),)
+
+
+def preflight(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="`suite NAME` for the networks of a suite, such as seeds.")
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="Devices to compile for, joined by commas: v2,v3,v4,v5e,v5p,v6e,tpu7x.")
+    ] = "v3,v5e",
+    backbone: Annotated[str, typer.Option(help="The network, where no suite is named.")] = "mobilenetv2",
+    image_size: Annotated[
+        int | None, typer.Option(help="Height and width; by default the network's own.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Examples on each replica (default 8).")
+    ] = None,
+    global_batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Examples on all replicas together, instead.")
+    ] = None,
+    dtype_policy: Annotated[str, typer.Option(help="float32 or mixed_bfloat16.")] = "mixed_bfloat16",
+    replicas: Annotated[
+        int, typer.Option(min=1, help="Data-parallel replicas that sum their gradients.")
+    ] = 1,
+    largest: Annotated[
+        bool, typer.Option("--largest/--no-largest", help="Look for the largest batch that fits.")
+    ] = True,
+    static: Annotated[
+        bool, typer.Option("--static", help="Only what needs no compiler: traces, and looks at the graph.")
+    ] = False,
+    measured: Annotated[
+        list[Path] | None, typer.Option(help="Results of real runs to set the models beside.")
+    ] = None,
+    price: PriceOption = None,
+    results: Annotated[Path, typer.Option(help="Folder for records and report.")] = Path(
+        "results/runs/preflight"
+    ),
+    jobs: Annotated[int | None, typer.Option(min=1, help="Compiles at a time (default: one a core).")] = None,
+    time_limit: Annotated[float, typer.Option(help="Seconds after which a compile is stopped.")] = 3600.0,
+    memory_limit: MemoryLimit = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compile training steps for devices that are not here: does it fit, and what would a roofline say?
+
+    All numbers are modelled, not measured. Compiles take seconds to many minutes each, and are kept.
+    """
+    import msgspec
+
+    from tpuens.hardware.batches import resolve_batch_size
+
+    from ..analysis.economics import Prices, parse_prices
+    from ..preflight import report
+    from ..preflight.modelling import check_models
+    from ..preflight.suite import Job, find_compiler
+    from ..preflight.targets import check_replicas, find_targets
+    from ..records.store import read_folder
+
+    targets = find_targets(target)
+    check_replicas(targets, replicas)
+    given = Prices(parse_prices(price or []), [])
+    if batch_size is None and global_batch_size is None:
+        batch_size = 8
+    batch = resolve_batch_size(
+        replicas, per_replica_batch_size=batch_size, global_batch_size=global_batch_size
+    ).per_replica
+    steps = _choose_steps(names or [], backbone, image_size, batch, dtype_policy, replicas)
+    records = [record for folder in measured or [] for record in read_folder(folder)]
+    if not static:
+        find_compiler()
+    todo = [Job(step=step, target=one) for step in steps for one in ((None,) if static else targets)]
+    found = _run(todo, results, largest=largest, jobs=jobs, time_limit=time_limit, memory_limit=memory_limit)
+    order = [(job.step.backbone, job.target.name if job.target else "static") for job in todo]
+    found.sort(key=lambda one: order.index((one.backbone, one.target)))
+    page = report.write_reports(results, found, given, records)
+    lines = report.make_lines(found, given)
+    if json:
+        facts = msgspec.json.encode([report.line_facts(line) for line in lines])
+        typer.echo(msgspec.json.format(facts, indent=2).decode())
+    else:
+        from rich.console import Console
+
+        from ..reporting.choice import terminal_choices
+
+        console = Console()
+        checks = check_models([(line.result, line.model) for line in lines], records)
+        for table in report.make_tables(lines, checks, brief=True):
+            console.print(terminal_choices(table))
+        for sentence in (*report.EXPLANATION, *report.make_sentences(lines)):
+            console.print(sentence, markup=False, highlight=False)
+        typer.echo(f"report: {page}")
+    failed = [one for one in found if one.status == "failed"]
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {len(found)} failed; the report says why, and the same command tries only "
+            f"those again. First: {failed[0].reason}"
+        )
+
+
+def _choose_steps(
+    names: list[str], backbone: str, image_size: int | None, batch: int, dtype_policy: str, replicas: int
+) -> "list[Step]":
+    from tpuens.models.backbones import BACKBONES
+
+    from ..preflight.suite import Step
+    from ..suites import SUITES
+
+    if not names:
+        networks = [(backbone, image_size or BACKBONES[backbone].image_size)]
+    elif len(names) == 2 and names[0] == "suite":
+        if names[1] not in SUITES:
+            raise unknown_name_error("suite", "suite", names[1], SUITES)
+        networks = [
+            (one.backbone, image_size or one.image_size)
+            for one in SUITES[names[1]].scenarios
+            if one.name == "train-step" and one.backbone and one.image_size
+        ]
+        networks += _BESIDE_SEEDS if names[1] == "seeds" else ()
+    else:
+        raise ConfigurationError(
+            f"Expected nothing or `suite NAME`, such as suite seeds. Received: {' '.join(names)}"
+        )
+    if dtype_policy not in ("float32", "mixed_bfloat16"):
+        raise ConfigurationError(
+            "TPUs compute in bfloat16. Expected float32 or mixed_bfloat16. "
+            f"Received: dtype_policy={dtype_policy!r}"
+        )
+    return [
+        Step(backbone=name, image_size=size, batch_size=batch, dtype_policy=dtype_policy, replicas=replicas)
+        for name, size in dict.fromkeys(networks)
+    ]
+
+
+def _run(
+    todo: "list[Job]",
+    folder: Path,
+    *,
+    largest: bool,
+    jobs: int | None,
+    time_limit: float,
+    memory_limit: float | None,
+) -> "list[PreflightResult]":
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from tpuens.hardware.host import collect_host
+
+    from ..preflight.cache import Cache
+    from ..preflight.suite import Preflight
+    from .options import make_limits
+
+    workers = min(jobs or max(1, int(collect_host().cpu.usable_cores)), len(todo))
+    limits = make_limits(time_limit, memory_limit)
+    if memory_limit is None:
+        limits = replace(limits, memory_bytes=limits.memory_bytes // workers)
+    console = Console(stderr=True)
+
+    def tell(result: "PreflightResult") -> None:
+        outcome = (result.reason or "done")[:200]
+        console.print(
+            f"{result.backbone}@{result.image_size} for {result.target}: {outcome}",
+            markup=False,
+            highlight=False,
+        )
+
+    with console.status("starting") as status:
+        check = Preflight(cache=Cache(), limits=limits, search=largest, on_progress=status.update)
+        return check.run(todo, folder, workers=workers, on_result=tell)

@@ -1,0 +1,86 @@
+"""The largest batch that fits a device, found with few compiles, since each takes minutes.
+
+A step's memory is close to a line in the batch: weights and optimizer state, and so much an example. One
+compile and the size of the weights give the line, two give it better, and a batch that is refused tells
+what it would have needed. The guess is compiled, so that what is said is always the compiler's word.
+"""
+
+from collections.abc import Callable, Mapping
+
+from .messages import Compiled
+
+# TPUs lay out batches in eights; below two of them every single example counts.
+_STEP = 8
+# No more compiles than these, the first within.
+MOST_COMPILES = 6
+# Beyond it nobody trains a network on one device, and compiling takes long.
+MOST_EXAMPLES = 65536
+
+
+def find_largest(
+    compile_at: Callable[[int], Compiled], first: int, allowed: int, *, search: bool = True
+) -> dict[int, Compiled]:
+    """Returns what the compiler said, by batch size, in the order in which it was asked.
+
+    Args:
+        compile_at: Compiles a batch of that size.
+        first: The batch that was asked for; where it is refused or stopped the search ends.
+        allowed: Bytes that a program may have.
+        search: Look for the largest batch too.
+    """
+    said = {first: compile_at(first)}
+    while search and len(said) < MOST_COMPILES and (batch := next_batch(said, allowed)) is not None:
+        said[batch] = compile_at(batch)
+    return said
+
+
+def next_batch(said: Mapping[int, Compiled], allowed: int) -> int | None:
+    """Returns the batch to compile next; None where the largest is known closely enough, or cannot be."""
+    if any(one.status not in ("ok", "too large") for one in said.values()):
+        return None
+    fits, too_large = bracket(said)
+    if too_large is None and fits >= MOST_EXAMPLES:
+        return None
+    step = _step(fits)
+    if too_large is not None and too_large - fits <= step:
+        return None
+    guess = _predict(said, allowed)
+    if guess is None:
+        guess = 2 * fits if too_large is None else (fits + too_large) // 2
+    lowest = fits + step if fits else 1
+    highest = MOST_EXAMPLES if too_large is None else max(too_large - _step(too_large - 1), lowest)
+    return min(max(_round_down(guess), lowest), highest)
+
+
+def bracket(said: Mapping[int, Compiled]) -> tuple[int, int | None]:
+    """Returns the largest batch that fits, 0 for none, and the smallest that does not, None for none."""
+    fits = max((batch for batch, one in said.items() if one.status == "ok"), default=0)
+    return fits, min((batch for batch, one in said.items() if one.status == "too large"), default=None)
+
+
+def _step(batch: int) -> int:
+    """Returns how closely the largest batch is to be known: to an eighth, from 16 on in eights."""
+    return 1 if batch < 2 * _STEP else max(_STEP, batch // 8 // _STEP * _STEP)
+
+
+def _round_down(batch: int) -> int:
+    return batch if batch < 2 * _STEP else batch // _STEP * _STEP
+
+
+def _predict(said: Mapping[int, Compiled], allowed: int) -> int | None:
+    """Returns the batch at which a line through what is known reaches what is allowed."""
+    points = [(batch, size) for batch, one in said.items() if (size := _size(one)) is not None]
+    points.sort(key=lambda point: abs(point[1] - allowed))
+    if not points:
+        return None
+    if len(points) == 1:
+        batch, size = points[0]
+        memory = said[batch].memory
+        points.append((0, min(memory.arguments, size) if memory else 0))
+    (near, near_size), (far, far_size) = points[:2]
+    slope = (near_size - far_size) / (near - far)
+    return max(1, int(near + (allowed - near_size) / slope)) if slope > 0 else None
+
+
+def _size(one: Compiled) -> int | None:
+    return one.memory.peak if one.memory else one.needed_bytes

@@ -1,0 +1,274 @@
+"""The report of a preflight for terminal, Markdown, HTML and JSON: every number labelled as modelled."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .. import reporting
+from ..analysis.economics import Prices
+from ..records.atomic import write_file
+from ..records.record import RunRecord
+from ..reporting.numbers import format_number, format_percent, plain
+from ..reporting.tables import Table, markdown_table, markdown_text
+from .fitting import MOST_EXAMPLES, bracket
+from .modelling import Check, Model, check_models, model_step
+from .results import LABEL, PreflightResult
+from .targets import TARGETS
+
+TITLE = f"Preflight: {LABEL}"
+EXPLANATION = (
+    "The graph of the training step that this benchmark times, compiled by the device’s own compiler on a "
+    "machine without the device. It is traced for one replica, without TensorFlow’s own TPU lowering. "
+    "Nothing ran: memory, FLOPs and bytes are the compiler’s, time, rate and dollars a roofline over them.",
+)
+_GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A result with what is modelled of it."""
+
+    result: PreflightResult
+    model: Model | None
+
+    @property
+    def largest(self) -> str:
+        """Returns the largest batch that fits, and the smallest found that does not; empty: not known."""
+        said = {one.batch_size: one.compiled for one in self.result.attempts}
+        fits, too_large = bracket(said)
+        if too_large is None:
+            return f"{MOST_EXAMPLES:,} or more" if fits >= MOST_EXAMPLES else ""
+        return f"{fits:,} (not {too_large:,})" if fits else f"none: not even {too_large:,}"
+
+    @property
+    def verdict(self) -> str:
+        """Returns whether it compiles and fits, in a word or two."""
+        first = self.result.first
+        if first is None:
+            return "failed" if self.result.reason else "not compiled"
+        return {"ok": "yes", "too large": "too large"}.get(first.status, first.status)
+
+    @property
+    def memory(self) -> str:
+        """Returns the peak of the batch that was asked for against what the compiler allows, in GiB."""
+        first = self.result.first
+        size = first and (first.memory.peak if first.memory else first.needed_bytes)
+        if not size:
+            return ""
+        allowed = TARGETS[self.result.target].memory_bytes
+        return f"{size / _GIB:.2f} of {allowed / _GIB:.2f} ({size / allowed:.0%})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Column:
+    header: str
+    text: Callable[[Line], str]
+    numeric: bool = True
+
+
+def _of_model(text: Callable[[Model], str]) -> Callable[[Line], str]:
+    return lambda line: text(line.model) if line.model else ""
+
+
+_COLUMNS = (
+    _Column(
+        header="network", text=lambda line: f"{line.result.backbone}@{line.result.image_size}", numeric=False
+    ),
+    _Column(header="target", text=lambda line: line.result.target, numeric=False),
+    _Column(header="dtype policy", text=lambda line: line.result.dtype_policy, numeric=False),
+    _Column(
+        header="batch",
+        text=lambda line: (
+            f"{line.result.batch_size}" + (f" × {line.result.replicas}" if line.result.replicas > 1 else "")
+        ),
+    ),
+    _Column(header="compiles", text=lambda line: line.verdict, numeric=False),
+    _Column(header="peak GiB", text=lambda line: line.memory),
+    _Column(header="largest batch", text=lambda line: line.largest),
+    _Column(
+        header="GFLOP an example", text=_of_model(lambda model: format_number(model.flops_per_example / 1e9))
+    ),
+    _Column(
+        header="ms a step at best",
+        text=lambda line: (
+            format_number(
+                1e3 * line.result.replicas * line.result.batch_size / line.model.examples_per_second
+            )
+            if line.model
+            else ""
+        ),
+    ),
+    _Column(
+        header="images/s at best", text=_of_model(lambda model: format_number(model.examples_per_second))
+    ),
+    _Column(header="bound by", text=_of_model(lambda model: model.bound), numeric=False),
+    _Column(
+        header="USD a million images",
+        text=_of_model(
+            lambda model: (
+                format_number(model.dollars_per_million) if model.dollars_per_million is not None else ""
+            )
+        ),
+    ),
+)
+
+
+# What a terminal has room for.
+_BRIEF_COLUMNS = (
+    *_COLUMNS[:2],
+    *_COLUMNS[3:5],
+    _Column(header="peak GiB", text=lambda line: line.memory.partition(" (")[0]),
+    _Column(header="largest", text=lambda line: line.largest.partition(" (")[0]),
+    _Column(header="GFLOP", text=_of_model(lambda model: format_number(model.flops_per_example / 1e9))),
+    _Column(header="images/s ≤", text=_of_model(lambda model: format_number(model.examples_per_second))),
+)
+
+
+def make_lines(results: Iterable[PreflightResult], prices: Prices) -> list[Line]:
+    """Returns each result with what is modelled of the batch that was asked for."""
+    return [
+        Line(result=one, model=model_step(one.first, one.batch_size, one, prices) if one.first else None)
+        for one in results
+    ]
+
+
+def make_tables(lines: Sequence[Line], checks: Sequence[Check], *, brief: bool = False) -> list[Table]:
+    """Returns the table of results, and where there is something to hold them against, that of checks."""
+    columns = [column for column in (_BRIEF_COLUMNS if brief else _COLUMNS) if any(map(column.text, lines))]
+    tables = [
+        _table(
+            "preflight",
+            f"Does it compile, does it fit ({LABEL})",
+            "At best: a roofline over the compiler’s FLOPs and bytes with published peaks; real steps take "
+            "longer. The compiler’s bytes are soft by a factor of 2.",
+            [(column.header, column.numeric) for column in columns],
+            [[column.text(line) for column in columns] for line in lines],
+        )
+    ]
+    if checks:
+        tables.append(
+            _table(
+                "checks",
+                "Modelled beside measured",
+                "Images a second. The ratio says how far a roofline may be trusted: 1 would be a device that "
+                "reaches its published peaks.",
+                [("step", False), ("modelled", True), ("measured", True), ("ratio", True), ("source", False)],
+                [
+                    [one.what, *map(format_number, (one.modelled, one.measured, one.ratio)), one.source]
+                    for one in checks
+                ],
+            )
+        )
+    return tables
+
+
+def make_sentences(lines: Sequence[Line]) -> list[str]:
+    """Returns what the tables leave to say: refusals in the compiler's words, advice, prices, exchanges."""
+    sentences = []
+    for line in lines:
+        name = f"{line.result.backbone}@{line.result.image_size} for {line.result.target}"
+        first = line.result.first
+        said = line.result.reason or (first.message if first else None)
+        if said:
+            sentences.append(f"{name}, batch {line.result.batch_size}: {said}")
+        model = line.model
+        if model and model.exchange_seconds is not None:
+            share = model.exchange_seconds / model.compute_seconds
+            sentences.append(
+                f"{name}: summing {(line.result.gradient_bytes or 0) / 1e6:,.0f} MB of gradients over "
+                f"{line.result.replicas} replicas takes {1e3 * model.exchange_seconds:.3g} ms at best, "
+                f"{format_percent(share)} of the arithmetic ({LABEL}; the sum itself is in the compiled "
+                "program)."
+            )
+        elif line.result.replicas > 1 and model:
+            sentences.append(
+                f"{name}: no sheet with the speed of its links was read: the exchange costs nothing here."
+            )
+    sentences += dict.fromkeys(advice for line in lines for advice in line.result.advice)
+    origins = {line.model.tariff.origin for line in lines if line.model and line.model.tariff}
+    sentences += [f"Price: {origin}." for origin in sorted(origins)]
+    if any(line.model and not line.model.tariff for line in lines):
+        sentences.append(
+            "No price is known where none stands: give one with --price 'TPU v5e=1.20', an hour a chip."
+        )
+    return [plain(sentence) for sentence in sentences]
+
+
+def write_reports(
+    folder: Path, results: Sequence[PreflightResult], prices: Prices, records: Sequence[RunRecord]
+) -> Path:
+    """Writes modelled.html, modelled.md and modelled.json into a folder and returns the path of the first."""
+    import jinja2
+
+    lines = make_lines(results, prices)
+    checks = check_models([(line.result, line.model) for line in lines], records)
+    tables, sentences = make_tables(lines, checks), make_sentences(lines)
+    files = resources.files(reporting)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.from_string(files.joinpath("preflight.html").read_text(encoding="utf-8")).render(
+        title=TITLE,
+        explanation=EXPLANATION,
+        tables=tables,
+        sentences=sentences,
+        style=files.joinpath("report.css").read_text(encoding="utf-8"),
+    )
+    words = [f"# {TITLE}\n", *(f"{sentence}\n" for sentence in EXPLANATION), *map(markdown_table, tables)]
+    words += [f"- {markdown_text(sentence)}" for sentence in sentences]
+    facts = msgspec.json.format(msgspec.json.encode([line_facts(line) for line in lines]), indent=1)
+    for name, content in {
+        "modelled.md": "\n".join(words).encode() + b"\n",
+        "modelled.json": facts + b"\n",
+        "modelled.html": page.encode(),
+    }.items():
+        write_file(folder / name, content, overwrite=True)
+    return folder / "modelled.html"
+
+
+def line_facts(line: Line) -> dict[str, Any]:
+    """Returns a line as JSON can hold it; everything that is modelled stands under that name."""
+    model = line.model
+    modelled = None
+    if model:
+        modelled = {
+            "flops_per_example": model.flops_per_example,
+            "compute_seconds": model.compute_seconds,
+            "memory_seconds": model.memory_seconds,
+            "exchange_seconds": model.exchange_seconds,
+            "bound": model.bound,
+            "examples_per_second": model.examples_per_second,
+            "dollars_per_million_examples": model.dollars_per_million,
+            "price": model.tariff.origin if model.tariff else None,
+        }
+    fits, too_large = bracket({one.batch_size: one.compiled for one in line.result.attempts})
+    return {
+        "label": LABEL,
+        "result": msgspec.to_builtins(line.result),
+        "compiles": line.verdict,
+        "largest_batch_that_fits": fits or None,
+        "smallest_batch_that_does_not": too_large,
+        "modelled": modelled,
+    }
+
+
+def _table(
+    name: str,
+    title: str,
+    explanation: str,
+    columns: Sequence[tuple[str, bool]],
+    rows: Sequence[Sequence[str]],
+) -> Table:
+    return Table(
+        name=name,
+        title=title,
+        explanation=explanation,
+        headers=tuple(header for header, _ in columns),
+        numeric=tuple(numeric for _, numeric in columns),
+        wraps=tuple(not numeric for _, numeric in columns),
+        rows=tuple(tuple(map(plain, row)) for row in rows),
+    )

@@ -1,0 +1,249 @@
+"""The preflight of several networks on several targets: children trace and compile, side by side."""
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+from tpuens.errors import ConfigurationError, InterruptedRunError, TpuensError
+
+from ..execution.limits import Limits
+from ..records.record import Struct
+from .advice import describe_batch, describe_findings, describe_input
+from .cache import COMPILERS, Cache
+from .child import AnswerT, StoppedError, ask_child
+from .fitting import find_largest
+from .messages import Compiled, CompileOrder, Export, ExportOrder
+from .results import Attempt, PreflightResult, save_result
+from .stablehlo import read_findings
+from .targets import Target
+
+TEXT = "graph.mlir"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A training step to look at.
+
+    Attributes:
+        batch_size: On each replica.
+    """
+
+    backbone: str
+    image_size: int
+    batch_size: int
+    dtype_policy: str
+    replicas: int = 1
+
+    def order(self, batch_size: int) -> ExportOrder:
+        """Returns the order to trace it with a batch."""
+        return ExportOrder(
+            backbone=self.backbone,
+            image_size=self.image_size,
+            batch_size=batch_size,
+            dtype_policy=self.dtype_policy,
+            replicas=self.replicas,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A step on a target; None where only what needs no compiler is wanted."""
+
+    step: Step
+    target: Target | None
+
+    @property
+    def title(self) -> str:
+        """Returns what a person reads while it runs."""
+        where = f" for {self.target.name}" if self.target else ""
+        return f"{self.step.backbone}@{self.step.image_size}{where}"
+
+
+def find_compiler() -> None:
+    """Holds this environment against what compiling needs.
+
+    Raises:
+        ConfigurationError: The extra is not installed.
+    """
+    missing = [name for name in COMPILERS if not _installed(name)]
+    if missing:
+        raise ConfigurationError(
+            "Compiling for a TPU needs Google's compiler, 1.2 GB, on Linux and Python 3.11 or later: pip "
+            "install 'tpuens[preflight]', or for the checks that need none give --static. "
+            f"Received: an environment without {', '.join(missing)}"
+        )
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+@dataclass
+class Preflight:
+    """Looks at jobs, each once.
+
+    Attributes:
+        limits: Of each child.
+        search: Whether to look for the largest batch that fits.
+        on_progress: Told in words what is being done.
+    """
+
+    cache: Cache
+    limits: Limits
+    search: bool = True
+    on_progress: Callable[[str], None] = lambda words: None
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _locks: dict[ExportOrder, threading.Lock] = field(default_factory=dict)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        folder: Path,
+        *,
+        workers: int,
+        on_result: Callable[[PreflightResult], None] = lambda result: None,
+    ) -> list[PreflightResult]:
+        """Returns a result for every job, each saved in the folder as soon as it is there.
+
+        Raises:
+            InterruptedRunError: Ctrl-C; what is finished is kept, compiles in the cache included.
+        """
+        results = []
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            futures = [pool.submit(self.look_at, job) for job in jobs]
+            try:
+                for future in as_completed(futures):
+                    results.append(future.result())
+                    save_result(folder, results[-1])
+                    on_result(results[-1])
+            except KeyboardInterrupt:
+                self._stop.set()
+                for future in futures:
+                    future.cancel()
+                raise InterruptedRunError(
+                    f"Stopped after {len(results)} of {len(jobs)}. What was compiled is kept: the same "
+                    f"command goes on from there. Results: {folder}"
+                ) from None
+        return results
+
+    def look_at(self, job: Job) -> PreflightResult:
+        """Returns what is found out about one job, whatever becomes of its children."""
+        step, target = job.step, job.target
+        attempts: list[Attempt] = []
+        exports: list[Export] = []
+
+        def compile_at(batch_size: int, target: Target) -> Compiled:
+            graph = None
+            try:
+                export = self.trace(step.order(batch_size), job.title)
+                exports.append(export)
+                graph = export.graph
+                compiled = self.compile(export, target, step.replicas, f"{job.title}, batch {batch_size}")
+            except (StoppedError, TpuensError) as error:
+                compiled = Compiled(status="stopped", message=str(error))
+            attempts.append(Attempt(batch_size=batch_size, graph=graph, compiled=compiled))
+            return compiled
+
+        reason = None
+        if target is None:
+            try:
+                exports.append(self.trace(step.order(step.batch_size), job.title))
+            except (StoppedError, TpuensError) as error:
+                reason = str(error)
+        else:
+            find_largest(
+                lambda batch: compile_at(batch, target),
+                step.batch_size,
+                target.memory_bytes,
+                search=self.search,
+            )
+            first = attempts[0].compiled
+            reason = first.message if first.status in ("stopped", "refused") else None
+        export = exports[0] if exports else None
+        return PreflightResult(
+            created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            target=target.name if target else "static",
+            backbone=step.backbone,
+            image_size=step.image_size,
+            dtype_policy=step.dtype_policy,
+            batch_size=step.batch_size,
+            replicas=step.replicas,
+            status="failed" if reason else "ok",
+            reason=reason,
+            attempts=tuple(attempts),
+            gradient_bytes=export.gradient_bytes if export else None,
+            parameters=export.parameters if export else None,
+            advice=self._advise(step, export),
+            versions={
+                **(export.versions if export else {}),
+                **(attempts[0].compiled.versions if attempts else {}),
+            },
+        )
+
+    def trace(self, order: ExportOrder, title: str) -> Export:
+        """Returns the traced step, from the cache where it was traced before; each is traced once.
+
+        Raises:
+            StoppedError: The child gave none.
+        """
+        with self._guard:
+            lock = self._locks.setdefault(order, threading.Lock())
+        with lock:
+            if export := self.cache.load_export(order):
+                return export
+            self.on_progress(f"{title}, batch {order.batch_size}: tracing")
+            with tempfile.TemporaryDirectory() as place:
+                variables = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+                export = self._ask("export", order, Export, place, variables)
+                self.cache.save_export(order, export, (Path(place) / TEXT).read_text())
+            return export
+
+    def compile(self, export: Export, target: Target, replicas: int, title: str) -> Compiled:
+        """Returns what the compiler says of a graph, from the cache where it was asked before.
+
+        Raises:
+            StoppedError: It was killed, or took too long or too much.
+        """
+        if compiled := self.cache.load_compiled(export.graph, target, replicas):
+            return compiled
+        self.on_progress(f"{title}: compiling")
+        with tempfile.TemporaryDirectory() as place:
+            text = Path(place) / TEXT
+            text.write_text(self.cache.read_text(export.graph))
+            order = CompileOrder(
+                text=str(text), topology=target.topology, options=target.options, replicas=replicas
+            )
+            compiled = self._ask("compile", order, Compiled, place, dict(os.environ))
+        self.cache.save_compiled(export.graph, target, replicas, compiled)
+        return compiled
+
+    def _ask(
+        self, name: str, order: Struct, answer: type[AnswerT], place: str, variables: dict[str, str]
+    ) -> AnswerT:
+        return ask_child(
+            f"bench.preflight.{name}",
+            order,
+            answer,
+            Path(place),
+            limits=self.limits,
+            variables=variables,
+            should_stop=self._stop.is_set,
+        )
+
+    def _advise(self, step: Step, export: Export | None) -> tuple[str, ...]:
+        advice = list(describe_batch(step.batch_size))
+        if export:
+            advice += describe_findings(read_findings(self.cache.read_text(export.graph)))
+            advice += describe_input(export.input_operations)
+        return tuple(advice)

@@ -1,0 +1,112 @@
+"""The devices that a graph can be compiled for without having one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tpuens.errors import ConfigurationError, unknown_name_error
+from tpuens.hardware.catalogue import DeviceFacts, find_device
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A device, and how the compiler calls a machine that has some.
+
+    Attributes:
+        name: What users type.
+        device: Its name in the catalogue.
+        topology: The compiler's name for a machine with this device.
+        replicas: How many devices that machine has.
+        memory_gib: What the compiler allows a program on one device, in GiB: its own message when one does
+            not fit (libtpu 0.0.42.1).
+        exchange_gb_per_second: Between chips, both directions and all links of a chip together; None where
+            no sheet was read.
+        exchange_source: Where that was read.
+        options: More of what the topology is made with.
+    """
+
+    name: str
+    device: str
+    topology: str
+    replicas: int
+    memory_gib: float
+    exchange_gb_per_second: float | None = None
+    exchange_source: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> DeviceFacts:
+        """Returns what is published of the device."""
+        facts = find_device(self.device)
+        assert facts is not None, self.device
+        return facts
+
+    @property
+    def memory_bytes(self) -> int:
+        """Returns what the compiler allows a program on one device."""
+        return round(self.memory_gib * _GIB)
+
+
+_DOCUMENTATION = "Google Cloud TPU documentation (2026-11)"
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target(name="v2", device="TPU v2", topology="v2:2x2", replicas=8, memory_gib=7.48),
+        Target(name="v3", device="TPU v3", topology="v3:2x2", replicas=8, memory_gib=15.48),
+        Target(name="v4", device="TPU v4", topology="v4:2x2x1", replicas=4, memory_gib=30.75),
+        Target(
+            name="v5e",
+            device="TPU v5e",
+            topology="v5e:2x2",
+            replicas=4,
+            memory_gib=15.75,
+            exchange_gb_per_second=400,
+            exchange_source=_DOCUMENTATION,
+        ),
+        Target(
+            name="v5p",
+            device="TPU v5p",
+            topology="v5p:2x2x1",
+            replicas=4,
+            memory_gib=95.74,
+            exchange_gb_per_second=1200,
+            exchange_source=_DOCUMENTATION,
+        ),
+        Target(name="v6e", device="TPU v6e", topology="v6e:2x2", replicas=4, memory_gib=31.25),
+        Target(name="tpu7x", device="TPU7x", topology="tpu7x:2x2x1", replicas=8, memory_gib=94.75),
+    )
+}
+
+
+def find_targets(text: str) -> tuple[Target, ...]:
+    """Returns the targets of a text such as ``v3,v5e``, each once.
+
+    Raises:
+        ConfigurationError: It names none, or one that is not in the table.
+    """
+    names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ConfigurationError(
+            f"Name at least one device to compile for. Expected some of: {', '.join(TARGETS)}. "
+            f"Received: target={text!r}"
+        )
+    for name in names:
+        if name not in TARGETS:
+            raise unknown_name_error("target", "target", name, TARGETS)
+    return tuple(TARGETS[name] for name in names)
+
+
+def check_replicas(targets: Sequence[Target], replicas: int) -> None:
+    """Holds the number of replicas against what one machine of each target has.
+
+    Raises:
+        ConfigurationError: There are too many, or none.
+    """
+    for target in targets:
+        if not 1 <= replicas <= target.replicas:
+            raise ConfigurationError(
+                f"A program for {target.name} is compiled for one machine, which has {target.replicas} "
+                f"devices. Expected 1 to {target.replicas}. Received: replicas={replicas}"
+            )

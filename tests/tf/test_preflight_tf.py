@@ -1,0 +1,52 @@
+"""The preflight for real: TensorFlow's step, compiled by the TPU compiler, where it is installed."""
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+from bench.execution.limits import Limits
+from bench.preflight.cache import Cache
+from bench.preflight.results import PreflightResult
+from bench.preflight.suite import Job, Preflight, Step
+from bench.preflight.targets import TARGETS
+
+STEP = Step(backbone="cifar_cnn", image_size=32, batch_size=64, dtype_policy="mixed_bfloat16")
+
+
+def has_compiler() -> bool:
+    try:
+        return importlib.metadata.version("libtpu") > ""
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def look(folder: Path, *jobs: Job) -> list[PreflightResult]:
+    limits = Limits(seconds=200, memory_bytes=6 * 2**30)
+    check = Preflight(cache=Cache(folder / "cache"), limits=limits, search=False)
+    return check.run(jobs, folder / "results", workers=1)
+
+
+def test_the_graph_of_the_training_step_passes_the_checks_that_need_no_compiler(tmp_path: Path) -> None:
+    (found,) = look(tmp_path, Job(step=STEP, target=None))
+    assert found.status == "ok", found.reason
+    assert found.gradient_bytes
+    batch, python = found.advice
+    assert "not of 128" in batch
+    assert "calls Python" in python  # the order of an epoch is drawn there
+
+
+@pytest.mark.skipif(not has_compiler(), reason="the extra preflight is not installed")
+def test_the_training_step_compiles_for_two_generations_and_for_replicas_that_sum(tmp_path: Path) -> None:
+    several = Step(
+        backbone="cifar_cnn", image_size=32, batch_size=64, dtype_policy="mixed_bfloat16", replicas=4
+    )
+    jobs = [Job(step=STEP, target=TARGETS["v3"]), Job(step=STEP, target=TARGETS["v5e"])]
+    for found in look(tmp_path, *jobs, Job(step=several, target=TARGETS["v5e"])):
+        assert found.first is not None
+        assert found.first.status == "ok", found.first.message
+        assert found.first.memory is not None
+        assert found.first.flops is not None
+        # Weights, two moments each, the images, at least.
+        assert found.first.memory.peak > 3 * (found.gradient_bytes or 0)
+        assert found.first.flops > 0

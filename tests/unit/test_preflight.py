@@ -1,0 +1,346 @@
+"""The preflight without TensorFlow and jax: texts, the search for a batch, models, children, reports."""
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.analysis.economics import Prices
+from bench.execution.limits import Limits
+from bench.preflight.advice import describe_batch, describe_findings
+from bench.preflight.cache import Cache
+from bench.preflight.child import StoppedError, ask_child
+from bench.preflight.fitting import MOST_COMPILES, bracket, find_largest
+from bench.preflight.messages import Compiled, CompileOrder, Export, ExportOrder, Memory
+from bench.preflight.modelling import check_models, exchange_seconds, model_step
+from bench.preflight.refusals import read_refusal
+from bench.preflight.report import make_lines, make_sentences, make_tables, write_reports
+from bench.preflight.results import Attempt, PreflightResult, read_results, save_result
+from bench.preflight.stablehlo import add_all_reduce, read_findings, rewrite_copies, strip_locations
+from bench.preflight.suite import Job, Preflight, Step
+from bench.preflight.targets import TARGETS, check_replicas, find_targets
+from tpuens.errors import ConfigurationError
+
+GIB = 2**30
+LIMITS = Limits(seconds=20, memory_bytes=4 * GIB)
+PRICES = Prices({"TPU v3": 2.0}, [])
+
+
+def memory(peak: float, arguments: float = 1.0) -> Memory:
+    return Memory(
+        peak=int(peak * GIB),
+        arguments=int(arguments * GIB),
+        outputs=0,
+        aliased=0,
+        temporaries=0,
+        code=0,
+    )
+
+
+def result(**changes: object) -> PreflightResult:
+    compiled = Compiled(status="ok", memory=memory(4), flops=8e12, bytes_accessed=45e9)
+    plain = PreflightResult(
+        created="2026-11-25T00:00:00Z",
+        target="v3",
+        backbone="resnet50",
+        image_size=224,
+        dtype_policy="mixed_bfloat16",
+        batch_size=128,
+        status="ok",
+        attempts=(Attempt(batch_size=128, graph="0123", compiled=compiled),),
+        gradient_bytes=100_000_000,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def test_copies_of_updated_variables_become_identity_reshapes() -> None:
+    text = "    %12 = mhlo.copy %11 : tensor<3x3xf32>\n    return %12"
+    assert "%12 = stablehlo.reshape %11 : (tensor<3x3xf32>) -> tensor<3x3xf32>" in rewrite_copies(text)
+    text = '%1 = "mhlo.copy"(%0) : (tensor<f32>) -> tensor<f32>'
+    assert rewrite_copies(text) == "%1 = stablehlo.reshape %0 : (tensor<f32>) -> tensor<f32>"
+
+
+def test_where_an_operation_comes_from_is_left_out() -> None:
+    text = (
+        '#loc1 = loc("x")\nmodule @a_17 attributes {} {\n'
+        "  %0 = stablehlo.add %a, %b : tensor<f32> loc(#loc1)\n"
+        '  reducer(%c: tensor<f32> loc(fused[#loc1, #loc2]), %d: tensor<f32> loc("y.1"))\n} loc(#loc)\n'
+    )
+    assert strip_locations(text) == (
+        "module @step attributes {} {\n  %0 = stablehlo.add %a, %b : tensor<f32>\n"
+        "  reducer(%c: tensor<f32>, %d: tensor<f32>)\n}\n"
+    )
+
+
+def test_a_barrier_over_gradients_becomes_a_sum_over_replicas() -> None:
+    text = "%5:2 = stablehlo.optimization_barrier %3, %4 : tensor<2xf32>, tensor<f32>"
+    summed, count = add_all_reduce(text, 4)
+    assert count == 2
+    assert '%5:2 = "stablehlo.all_reduce"(%3, %4)' in summed
+    assert "dense<[[0, 1, 2, 3]]> : tensor<1x4xi64>" in summed
+    assert summed.endswith("(tensor<2xf32>, tensor<f32>) -> (tensor<2xf32>, tensor<f32>)")
+
+
+def test_what_needs_no_compiler_is_found_in_the_text_with_what_to_do() -> None:
+    text = (
+        "%0 = tensor<?x3xf32> tensor<2xf64> tensor<f64>\n%1 = chlo.erf {mhlo.attribute}\n"
+        "%2 = stablehlo.custom_call @lapack"
+    )
+    findings = read_findings(text)
+    assert findings.dynamic == ("tensor<?x3xf32>",)
+    assert findings.float64 == 2
+    assert findings.foreign == ("chlo.erf", "lapack")
+    assert len(describe_findings(findings)) == 3
+    assert not describe_findings(read_findings("%0 = stablehlo.add : tensor<2x3xf32>"))
+
+
+def test_a_batch_that_wastes_the_matrix_unit_is_named() -> None:
+    assert "padded to 16" in describe_batch(12)[0]
+    assert "not of 128" in describe_batch(64)[0]
+    assert not describe_batch(256)
+
+
+def test_the_largest_batch_is_found_in_few_compiles() -> None:
+    for an_example in (0.013, 0.05, 0.4, 1.7):
+
+        def compile_at(batch: int, an_example: float = an_example) -> Compiled:
+            needed = 1 + an_example * batch + 0.03 * (batch % 5)
+            if needed > 15.48:
+                return Compiled(status="too large", needed_bytes=int(needed * GIB))
+            return Compiled(status="ok", memory=memory(needed))
+
+        said = find_largest(compile_at, 8, TARGETS["v3"].memory_bytes)
+        fits, too_large = bracket(said)
+        truth = (15.48 - 1) / an_example
+        assert len(said) <= MOST_COMPILES
+        assert too_large is not None
+        assert fits <= truth * 1.02
+        assert fits >= truth * 0.8 - 1
+
+
+def test_a_network_that_does_not_fit_at_all_ends_with_one_example() -> None:
+    said = find_largest(lambda batch: Compiled(status="too large", needed_bytes=40 * GIB), 8, 15 * GIB)
+    assert bracket(said) == (0, 1)
+
+
+def test_a_refusal_ends_the_search() -> None:
+    assert len(find_largest(lambda batch: Compiled(status="refused"), 8, 15 * GIB)) == 1
+
+
+def test_a_program_that_is_too_large_says_by_how_much() -> None:
+    refusal = read_refusal(
+        "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory space hbm. Used "
+        "20.50G of 15.48G hbm. Exceeded hbm capacity by 5.02G."
+    )
+    assert refusal.status == "too large"
+    assert refusal.needed_bytes == int(20.5 * GIB)
+    assert refusal.allowed_bytes == int(15.48 * GIB)
+    assert read_refusal("INVALID_ARGUMENT: no").status == "refused"
+
+
+def test_a_roofline_takes_the_longest_of_arithmetic_memory_and_exchange() -> None:
+    one = result()
+    model = model_step(one.attempts[0].compiled, 128, one, PRICES)
+    assert model is not None
+    assert model.compute_seconds == pytest.approx(8e12 / 61.5e12)  # a core is half a chip
+    assert model.bound == "arithmetic"
+    assert model.examples_per_second == pytest.approx(128 / (8e12 / 61.5e12))
+    assert model.dollars_per_million == pytest.approx(2.0 / 3600 * 1e6 / model.examples_per_second)
+
+
+def test_the_exchange_of_gradients_is_known_only_where_a_sheet_was_read() -> None:
+    assert exchange_seconds(400_000_000, 4, TARGETS["v5e"]) == pytest.approx(1.5 * 0.4e9 / 200e9)
+    assert exchange_seconds(400_000_000, 1, TARGETS["v5e"]) is None
+    assert exchange_seconds(400_000_000, 4, TARGETS["v3"]) is None
+
+
+def test_a_published_rate_stands_beside_the_model_of_a_whole_chip() -> None:
+    one = result()
+    model = model_step(one.attempts[0].compiled, 128, one, PRICES)
+    (check,) = check_models([(one, model)], [])
+    assert model is not None
+    assert check.modelled == pytest.approx(2 * model.examples_per_second)
+    assert check.ratio == pytest.approx(check.modelled / 1952)
+
+
+def test_an_unknown_target_and_too_many_replicas_are_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"Did you mean 'v5p'.*Received: target='v5'"):
+        find_targets("v3,v5")
+    with pytest.raises(ConfigurationError, match="has 4 devices"):
+        check_replicas(find_targets("v5e"), 8)
+
+
+def test_every_target_is_in_the_catalogue() -> None:
+    for target in TARGETS.values():
+        assert target.facts.kind == "tpu"
+        assert target.facts.peak_flops_per_second("bfloat16")
+
+
+def write_child(folder: Path, body: str) -> Path:
+    (folder / "some_child.py").write_text(body)
+    place = folder / "place"
+    place.mkdir()
+    return place
+
+
+def ask(folder: Path, body: str, limits: Limits = LIMITS, stop: bool = False) -> Compiled:
+    place = write_child(folder, body)
+    order = CompileOrder(text="t", topology="v3:2x2")
+    return ask_child(
+        "some_child",
+        order,
+        Compiled,
+        place,
+        limits=limits,
+        variables=dict(os.environ),
+        should_stop=lambda: stop,
+        root=folder,
+    )
+
+
+def test_a_child_answers_through_a_file(tmp_path: Path) -> None:
+    body = (
+        "import sys, pathlib\n"
+        "def main():\n"
+        "    assert b'v3:2x2' in sys.stdin.buffer.read()\n"
+        "    print('noise')\n"
+        "    (pathlib.Path(sys.argv[2]) / 'answer.json').write_text('{\"status\": \"ok\"}')\n"
+    )
+    assert ask(tmp_path, body).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("def main(): raise ValueError('broken')", "ended with code 1: .*broken"),
+        ("import os\ndef main(): os.kill(os.getpid(), 9)", "killed"),
+    ],
+)
+def test_a_child_without_an_answer_says_why(tmp_path: Path, body: str, why: str) -> None:
+    with pytest.raises(StoppedError, match=why):
+        ask(tmp_path, body)
+
+
+def test_a_child_that_takes_too_long_too_much_or_is_not_wanted_is_stopped(tmp_path: Path) -> None:
+    body = "import time\ndef main(): time.sleep(60)"
+    for name, limits, stop, why in (
+        ("a", Limits(seconds=0, memory_bytes=GIB), False, "longer than 0 s"),
+        ("b", Limits(seconds=20, memory_bytes=1), False, "more than the limit"),
+        ("c", LIMITS, True, "by the user"),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        with pytest.raises(StoppedError, match=why):
+            ask(folder, body, limits, stop)
+
+
+class Faked(Preflight):
+    """A preflight whose children are functions."""
+
+    asked: list[str]
+
+    def _ask(self, name, order, answer, place, variables):  # type: ignore[no-untyped-def]
+        self.asked.append(name)
+        if name == "export":
+            (Path(place) / "graph.mlir").write_text(f"graph of {order.batch_size}")
+            return Export(graph=f"hash{order.batch_size}", gradient_bytes=10, parameters=5)
+        if order.topology == "v2:2x2":
+            raise StoppedError("It was killed.")
+        needed = 1.0 + int(Path(order.text).read_text().split()[-1])
+        if needed > 15.48:
+            return Compiled(status="too large", needed_bytes=int(needed * GIB), message="RESOURCE_EXHAUSTED")
+        return Compiled(status="ok", memory=memory(needed), flops=1e9, bytes_accessed=1e9)
+
+
+def make_preflight(folder: Path) -> Faked:
+    check = Faked(cache=Cache(folder / "cache", lambda name: "1"), limits=LIMITS)
+    check.asked = []
+    return check
+
+
+def test_a_killed_compile_leaves_the_rest_of_the_suite_intact_and_a_second_call_compiles_nothing(
+    tmp_path: Path,
+) -> None:
+    step = Step(backbone="vgg16", image_size=32, batch_size=4, dtype_policy="float32")
+    jobs = [Job(step=step, target=TARGETS[name]) for name in ("v2", "v3")]
+    first = make_preflight(tmp_path)
+    found = {one.target: one for one in first.run(jobs, tmp_path / "results", workers=2)}
+    assert found["v2"].status == "failed"
+    assert found["v2"].reason == "It was killed."
+    assert found["v3"].status == "ok"
+    assert {one.target for one in read_results(tmp_path / "results")} == {"v2", "v3"}
+    (line,) = make_lines([found["v3"]], PRICES)
+    assert line.largest == "14 (not 15)"
+    again = make_preflight(tmp_path)
+    again.run(jobs, tmp_path / "results", workers=1)
+    assert again.asked == ["compile"]  # the one that was killed
+
+
+def test_a_static_look_compiles_nothing(tmp_path: Path) -> None:
+    check = make_preflight(tmp_path)
+    step = Step(backbone="vgg16", image_size=32, batch_size=4, dtype_policy="float32")
+    (found,) = check.run([Job(step=step, target=None)], tmp_path, workers=1)
+    assert check.asked == ["export"]
+    assert "padded to 8" in found.advice[0]
+    make_tables(make_lines([found], PRICES), [])
+
+
+def test_a_result_comes_back_from_its_file_and_says_that_it_is_modelled(tmp_path: Path) -> None:
+    path = save_result(tmp_path, result())
+    assert path.name == "modelled-v3-resnet50-224-mixed_bfloat16-b128.json"
+    assert "modelled, not measured" in path.read_text()
+    assert read_results(tmp_path) == [result()]
+    path.write_text("{}")
+    with pytest.raises(ConfigurationError, match="Remove it"):
+        read_results(tmp_path)
+
+
+def test_every_report_says_that_its_numbers_are_modelled(tmp_path: Path) -> None:
+    write_reports(tmp_path, [result(), result(target="v2", batch_size=64, replicas=8)], PRICES, [])
+    for name in ("modelled.html", "modelled.md", "modelled.json"):
+        text = (tmp_path / name).read_text()
+        assert "modelled, not measured" in text
+        assert "resnet50" in text
+    lines = make_lines([result(attempts=(), status="failed", reason="It was killed.")], PRICES)
+    assert "It was killed." in make_sentences(lines)[0]
+
+
+def test_the_table_fits_a_terminal() -> None:
+    from rich.console import Console
+
+    from bench.reporting.choice import terminal_choices
+
+    lines = make_lines([result(backbone="mobilenetv2", image_size=224)], PRICES)
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(terminal_choices(make_tables(lines, [], brief=True)[0]))
+    for text in ("mobilenetv2@224", "v3", "128", "yes", "4.00 of 15.48", "images/s"):
+        assert text in captured.get()
+
+
+def test_the_order_of_an_export_is_its_key_in_the_cache(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, lambda name: "1")
+    order = ExportOrder(backbone="vgg16", image_size=32, batch_size=4, dtype_policy="float32")
+    export = Export(graph="abc", gradient_bytes=1, parameters=1)
+    cache.save_export(order, export, "text")
+    assert cache.load_export(order) == export
+    assert cache.read_text("abc") == "text"
+    assert cache.load_export(msgspec.structs.replace(order, batch_size=5)) is None
+    assert Cache(tmp_path, lambda name: "2").load_export(order) is None
+
+
+def test_a_missing_extra_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.cli import app
+    from bench.preflight import suite
+    from tpuens.cli import run_app
+
+    monkeypatch.setattr(suite, "_installed", lambda name: False)
+    monkeypatch.setattr(sys, "argv", ["tpuens-bench", "preflight"])
+    with pytest.raises(SystemExit) as ended:
+        run_app(app)
+    assert ended.value.code == 2
+    assert "tpuens[preflight]" in capsys.readouterr().err
