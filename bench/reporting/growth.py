@@ -162,8 +162,8 @@ def _growth_text(growth: Growth) -> str:
         grows = f"grow up to the last: from {_rate(first)} to {_rate(last)}"
     else:
         grows = (
-            f"grow from {_rate(first)} up to {_rate(best)} at {sweep.value(best.at)}, and no further; at the "
-            f"last they are {_rate(last)}"
+            f"grow from {_rate(first)} up to {_rate(best)} at {sweep.value(best.at)}, and not clearly "
+            f"further; at the last they are {_rate(last)}"
         )
     return f"{begin} {grows} ({_where(growth.row)})."
 
