@@ -80,7 +80,7 @@ def draw_growth(rows: Sequence[Row], name: str) -> list[Chart]:
         _draw(
             [(_words(growth.row), growth.points) for growth in growths],
             f"{name}-{by}",
-            title=f"Input pipeline: {_SWEEPS[by].words}",
+            title=f"Input: {_SWEEPS[by].words}",
             sweep=_SWEEPS[by],
         )
         for by, growths in sweeps.items()
