@@ -13,8 +13,9 @@ from tpuens.data.datasets import DATASETS
 from tpuens.errors import ConfigurationError, unknown_name_error
 from tpuens.models.backbones import BACKBONES, DTYPE_POLICIES
 
+from .peers.table import LOADERS, LOOPS, Peer, check_packages
 from .scenarios.table import SCENARIOS
-from .suites import Cache, Colour, Loop, Scenario
+from .suites import Cache, Colour, Loader, Loop, Scenario
 
 
 def read_settings(texts: Mapping[str, str]) -> dict[str, Any]:
@@ -68,6 +69,18 @@ def _read_switch(field: str, text: str) -> bool:
     return text == "on"
 
 
+def _read_arm(kind: str, names: Iterable[str], peers: Mapping[str, Peer]) -> Callable[[str, str], str]:
+    """Returns what reads our own name or that of a peer, whose packages must be here."""
+
+    def read(field: str, text: str) -> str:
+        _read_name(kind, names)(field, text)
+        if text in peers:
+            check_packages([peers[text]])
+        return text
+
+    return read
+
+
 def _read_augment(field: str, text: str) -> tuple[str, ...]:
     return () if text == "none" else tuple(AUGMENTATIONS[name].name for name in text.split("+"))
 
@@ -84,5 +97,6 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "colour": _read_name("colour", get_args(Colour)),
     "cache": _read_name("cache", get_args(Cache)),
     "prefetch": _read_count,
-    "loop": _read_name("loop", get_args(Loop)),
+    "loop": _read_arm("loop", get_args(Loop), LOOPS),
+    "loader": _read_arm("loader", get_args(Loader), LOADERS),
 }

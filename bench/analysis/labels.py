@@ -82,6 +82,7 @@ def configuration_text(configuration: Configuration) -> str:
         _count(configuration.num_parallel_calls, "parallel input call"),
         _count(configuration.prefetch, "prefetched batch", "es"),
         f"cache {configuration.cache}" if configuration.cache else "",
+        f"{configuration.loader} loader" if configuration.loader not in (None, "tpuens") else "",
         f"{configuration.loop} loop" if configuration.loop != "tpuens" else "",
         configuration.optimizer or "",
         f"PLANTED {configuration.planted}" if configuration.planted else "",

@@ -22,6 +22,7 @@ from .options import (
     Env,
     ImageSize,
     Jit,
+    Loader,
     Loop,
     MemoryLimit,
     Option,
@@ -69,6 +70,7 @@ def compare(
     cache: Cache = None,
     prefetch: Prefetch = None,
     loop: Loop = None,
+    loader: Loader = None,
     data_dir: DataDir = None,
     option: Option = None,
     env: Env = None,
@@ -103,6 +105,7 @@ def compare(
         cache=cache,
         prefetch=prefetch,
         loop=loop,
+        loader=loader,
     )
     _, scenarios = choose_scenarios(list(arms or []), settings, option, data_dir)
     a, b = make_variants(scenarios, vary, strategy, parse_pairs("env", env or []))

@@ -2,6 +2,7 @@
 
 import typer
 
+from ..peers.table import PEERS
 from ..scenarios.table import SCENARIOS
 from ..suites import SUITES
 
@@ -9,7 +10,7 @@ from ..suites import SUITES
 def list_all() -> None:
     """List suites and scenarios."""
     typer.echo("Suites")
-    for suite in SUITES.values():
+    for suite in (*SUITES.values(), PEERS):
         typer.echo(f"  {suite.name:<20}{suite.summary}")
         typer.echo(f"  {'':<20}{suite.command} · {suite.hardware} · {suite.duration}")
     typer.echo("\nScenarios")

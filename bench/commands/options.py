@@ -32,7 +32,12 @@ Augment = Annotated[
 Colour = Annotated[str | None, typer.Option(help="rgb or grey.")]
 Cache = Annotated[str | None, typer.Option(help="Where decoded images are kept: none or memory.")]
 Prefetch = Annotated[int | None, typer.Option(help="Batches that are made ahead.")]
-Loop = Annotated[str | None, typer.Option(help="Whose training loop: tpuens, or keras-fit for Keras's own.")]
+Loop = Annotated[
+    str | None, typer.Option(help="Whose training loop: tpuens, keras-fit, timm or timm-channels-last.")
+]
+Loader = Annotated[
+    str | None, typer.Option(help="Who reads images: tpuens, article, torchvision, pil-draft, grain.")
+]
 Option = Annotated[
     list[str] | None,
     typer.Option(help="NAME=VALUE for scenarios that have such an option, as `list` shows them."),

@@ -8,6 +8,7 @@ import typer
 from tpuens.commands.options import DataDir
 from tpuens.errors import ConfigurationError, DeviceError, RunError
 
+from ..peers.table import PEERS
 from ..suites import Request, plan_requests
 from .options import (
     Augment,
@@ -20,6 +21,7 @@ from .options import (
     Env,
     ImageSize,
     Jit,
+    Loader,
     Loop,
     MemoryLimit,
     Option,
@@ -32,6 +34,7 @@ from .options import (
     make_limits,
     parse_pairs,
 )
+from .peers import run_peers
 from .report import make_report
 
 Names = Annotated[
@@ -57,6 +60,7 @@ def run(
     cache: Cache = None,
     prefetch: Prefetch = None,
     loop: Loop = None,
+    loader: Loader = None,
     data_dir: DataDir = None,
     repeats: Annotated[int, typer.Option(help="Processes for each scenario and strategy.")] = 1,
     option: Option = None,
@@ -71,6 +75,11 @@ def run(
     ] = False,
     time_limit: TimeLimit = 3600.0,
     memory_limit: MemoryLimit = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Of peers: GROUP or GROUP/CLAIM, with * for anything; may be given again."),
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="Of peers: for each measurement, such as 3m.")] = None,
 ) -> None:
     """Measure this machine and write a report."""
     from ..execution import suite_run
@@ -87,7 +96,19 @@ def run(
         cache=cache,
         prefetch=prefetch,
         loop=loop,
+        loader=loader,
     )
+    if names and PEERS.name in names:
+        others = [name for name in names if name != PEERS.name]
+        _refuse_with_peers(others, strategy, option, env, profile or None, *settings.values())
+        run_peers(
+            only or [], budget=budget, data_dir=data_dir, results=results, resume=resume, dry_run=dry_run
+        )
+        return
+    if only or budget:
+        raise ConfigurationError(
+            f"--only and --budget belong to {PEERS.name}, whose runs are comparisons. Received: {names}"
+        )
     if resume:
         _refuse_with_resume(names, strategy, option, *settings.values())
         folder = results or suite_run.find_interrupted()
@@ -117,6 +138,15 @@ def run(
     if profile:
         requests = suite_run.profile_requests(requests, folder)
     _run_and_report(requests, folder, make_limits(time_limit, memory_limit))
+
+
+def _refuse_with_peers(*given: Any) -> None:
+    if any(value is not None and value != [] for value in given):
+        raise ConfigurationError(
+            f"The claims of {PEERS.name} have settings of their own, on the CPU: give it --only, --budget, "
+            "--data-dir, --results, --resume and --dry-run. "
+            f"Received: {', '.join(str(value) for value in given if value)}"
+        )
 
 
 def _refuse_with_resume(*given: Any) -> None:

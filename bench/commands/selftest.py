@@ -42,7 +42,8 @@ def selftest(
     rates = simulate(on_rate=lambda rate: _tell(f"{rate.group}: {rate.title}: {rate.rate:.1%}"))
     try:
         if not simulated_only:
-            from ..execution.selftest_items import make_items, run_items
+            from ..execution.items import run_items
+            from ..execution.selftest_items import make_items
 
             run_items(make_items(), items, tell=_tell)
     finally:

@@ -18,14 +18,13 @@ from ..records.record import RunRecord, Turns
 from ..records.store import write_record
 from ..suites import Request, Timing
 from .comparison_plan import (
-    TURN_SECONDS,
-    TURNS,
     ComparisonPlan,
     Manner,
     Roots,
     check_budget,
     check_comparable,
     choose_manner,
+    choose_turns,
     estimate_pair_seconds,
     list_pairs,
     next_number,
@@ -61,7 +60,8 @@ def run_comparison(
     limits: Limits | None = None,
     until_narrow: bool = True,
     min_pairs: int = MIN_PAIRS,
-    turns: int = TURNS,
+    turns: int | None = None,
+    one_by_one: bool = False,
     observer: ComparisonObserver | None = None,
     commands: Commands = (None, None),
     clock: Callable[[], float] = time.monotonic,
@@ -81,7 +81,8 @@ def run_comparison(
         limits: When to stop a worker.
         until_narrow: Whether to stop before the budget is spent where the interval is narrow.
         min_pairs: So many at least.
-        turns: Of each arm with each probe, in a pair.
+        turns: Of each arm with each probe, in a pair; None leaves it to the scenario.
+        one_by_one: Whether the arms of a pair are prepared one after the other; see `run_pair`.
         observer: Who is told how it goes.
         commands: Other programs in the workers' place, for tests.
         clock: Seconds, monotonic.
@@ -108,6 +109,7 @@ def run_comparison(
         observer=observer or ComparisonObserver(),
         commands=commands,
         manner=before.manner if before else choose_manner(a, b, roots),
+        one_by_one=one_by_one,
     )
     goal = _Goal(
         budget_seconds=budget_seconds, estimate=estimate, min_pairs=min_pairs, until_narrow=until_narrow
@@ -157,6 +159,7 @@ class _Run:
     observer: ComparisonObserver
     commands: Commands
     manner: Manner
+    one_by_one: bool
     lengths: Sequence[TurnLength] = ()
 
     def run_pair(self, number: int, should_stop: Callable[[], bool]) -> tuple[RunRecord, RunRecord]:
@@ -186,6 +189,7 @@ class _Run:
                 sides,
                 limits=limits if alone else replace(limits, memory_bytes=limits.memory_bytes // 2),
                 one_process=alone,
+                one_by_one=self.one_by_one,
                 lengths=self.lengths,
                 on_progress=lambda arm, progress: self.observer.on_progress(number + 1, arm, progress),
                 should_stop=should_stop,
@@ -227,10 +231,9 @@ def is_narrow(records: Sequence[RunRecord]) -> bool:
     return all(narrow_enough(reading.wall) for reading in readings)
 
 
-def _time_in_turns(request: Request, turns: int) -> Request:
-    timing = Timing(
-        warmup_steps=request.scenario.timing.warmup_steps, blocks=turns, block_seconds=TURN_SECONDS
-    )
+def _time_in_turns(request: Request, turns: int | None) -> Request:
+    blocks, seconds = choose_turns(request, turns)
+    timing = Timing(warmup_steps=request.scenario.timing.warmup_steps, blocks=blocks, block_seconds=seconds)
     return msgspec.structs.replace(request, scenario=msgspec.structs.replace(request.scenario, timing=timing))
 
 

@@ -28,6 +28,9 @@ Roots = tuple[Path | None, Path | None]
 # more turns.
 START_SECONDS = 9.0
 TURNS, TURN_SECONDS = 16, 0.25
+# Of what works ahead, and is stopped in between: what it does between the end of a turn and the stop, some
+# milliseconds, is to be small beside a turn, and a turn is to hold several batches.
+AHEAD_TURNS, AHEAD_TURN_SECONDS = 8, 1.0
 
 
 class ComparisonPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,13 +109,27 @@ def check_comparable(a: Request, b: Request) -> None:
         )
 
 
-def estimate_pair_seconds(a: Request, b: Request, turns: int = TURNS) -> float:
+def choose_turns(request: Request, turns: int | None = None) -> tuple[int, float]:
+    """Returns how many turns each arm takes with a probe, and how long one is, in seconds.
+
+    Args:
+        request: One of the arms.
+        turns: So many, where that is given.
+    """
+    number, seconds = TURNS, TURN_SECONDS
+    if SCENARIOS[request.scenario.name].works_ahead:
+        number, seconds = AHEAD_TURNS, AHEAD_TURN_SECONDS
+    return turns or number, seconds
+
+
+def estimate_pair_seconds(a: Request, b: Request, turns: int | None = None) -> float:
     """Returns about how long a pair takes on a 2-core machine, for want of anything measured."""
     whole = max(a.scenario.seconds, b.scenario.seconds)
     if choose_manner(a, b, (None, None)) == "whole-runs":
         return 2 * whole
     probes = len(SCENARIOS[a.scenario.name].compares)
-    return max(whole, START_SECONDS + 2 * probes * turns * TURN_SECONDS)
+    number, seconds = choose_turns(a, turns)
+    return max(whole, START_SECONDS + 2 * probes * number * seconds)
 
 
 def check_budget(pair_seconds: float, budget_seconds: float, missing: int = MIN_PAIRS) -> None:

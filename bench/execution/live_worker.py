@@ -176,6 +176,12 @@ class LiveWorker:
         while self.follow() is not None:
             continue
 
+    def hold(self, held: bool) -> None:
+        """Stops it and its children where they are, or lets them go on; Windows cannot."""
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):  # it leads a group of its own, and may have ended
+                os.killpg(self._process.pid, signal.SIGSTOP if held else signal.SIGCONT)
+
     @property
     def finished(self) -> bool:
         """Returns whether it has told what it measured, of each of its arms."""

@@ -20,6 +20,7 @@ from ..measuring.environment import (
     environment_cautions,
     join_readings,
     read_frequency,
+    take_family_reading,
     take_reading,
 )
 from ..measuring.timing import Probe, measure_fence, measure_in_rounds, measure_null_step, measure_probe
@@ -101,7 +102,9 @@ def run_in_turns(
         for run in runs
     ]
     finished = []
-    for run, (series, turns) in zip(runs, take_turns(probes, receive=receive, send=send), strict=True):
+    read_machine = _choose_reading([probe for of_arm in probes for probe in of_arm])
+    taken = take_turns(probes, receive=receive, send=send, read_machine=read_machine)
+    for run, (series, turns) in zip(runs, taken, strict=True):
         _set_samples_apart(series, run.timed)
         before, after = join_readings(turns)
         # The turns alone: the other arm is the reference, and its joules could not be told from ours.
@@ -211,7 +214,9 @@ def _measure_alone(
         evaluation=found,
         memory=memory,
         before=replace(before, frequency_hz=[*frequencies, before.frequency_hz][0]),
-        after=replace(take_reading(), frequency_hz=[before.frequency_hz, *frequencies][-1]),
+        after=replace(
+            _choose_reading(workload.probes)(), frequency_hz=[before.frequency_hz, *frequencies][-1]
+        ),
         references=references,
         energy=tuple(energy),
     )
@@ -261,6 +266,10 @@ def _set_samples_apart(series: Sequence[Series], timed: Phases) -> None:
     if series:
         timed.seconds["warmup"] = sum(sum(one.warmup_seconds) for one in series)
         timed.seconds["steady"] = sum(sum(one.seconds) for one in series)
+
+
+def _choose_reading(probes: Sequence[Probe]) -> Callable[[], Reading]:
+    return take_reading if all(probe.in_process for probe in probes) else take_family_reading
 
 
 def _visible_gpus() -> list[int]:

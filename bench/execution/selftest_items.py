@@ -2,21 +2,19 @@
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from tpuens.errors import InterruptedRunError, RunError, TpuensError
+from tpuens.errors import RunError
 
-from ..analysis.selftest_results import COMPARISONS, DONE_FILE, STOPWATCH_SCENARIOS, Done
+from ..analysis.selftest_results import COMPARISONS, STOPWATCH_SCENARIOS
 from ..records.atomic import write_file
 from ..records.store import write_record
 from ..suites import Request, Scenario, Timing, find_scenarios
 from .compare_run import run_comparison
+from .items import Item
 from .launcher import launch_run
 from .limits import default_limits
 from .live_worker import ROOT
@@ -29,21 +27,6 @@ SEEDS = 5
 STOPWATCH_TIMING = Timing(blocks=12, block_seconds=0.25)
 _STOPWATCH_LIMIT_SECONDS = 300.0
 _START_STOPWATCH = "import sys; sys.path[0] = sys.argv[1]; from bench.scenarios.stopwatch import main; main()"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """One part of the self-test.
-
-    Attributes:
-        name: Also of its folder.
-        seconds: About how long it takes.
-        run: Fills its folder.
-    """
-
-    name: str
-    seconds: float
-    run: Callable[[Path], object]
 
 
 def make_items() -> list[Item]:
@@ -65,47 +48,6 @@ def make_items() -> list[Item]:
             items.append(_compare(f"equal-{kind}-{number:02d}", None, BUDGET_SECONDS))
             items.append(_compare(f"{kind}-{number:02d}", planted, BUDGET_SECONDS))
     return items
-
-
-def run_items(
-    items: Sequence[Item],
-    folder: Path,
-    *,
-    tell: Callable[[str], None],
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
-    """Runs what is not done yet. An item that fails says so in its folder, and is run again another time.
-
-    Args:
-        items: What to run.
-        folder: Where each item has a folder of its name.
-        tell: Told what is done and how long the rest takes.
-        clock: Seconds, monotonic.
-
-    Raises:
-        InterruptedRunError: Ctrl-C; what is done is kept, and a comparison is gone on with.
-    """
-    for number, item in enumerate(items, start=1):
-        if is_done(folder / item.name):
-            continue
-        left = sum(one.seconds for one in items[number - 1 :] if not is_done(folder / one.name))
-        tell(f"{number}/{len(items)} {item.name}, about {left / 60:.0f} minutes left")
-        start, error = clock(), None
-        try:
-            item.run(folder / item.name)
-        except InterruptedRunError:
-            raise
-        except TpuensError as failed:
-            error = str(failed)
-            tell(f"{item.name} failed: {error}")
-        done = Done(seconds=clock() - start, error=error)
-        write_file(folder / item.name / DONE_FILE, msgspec.json.encode(done) + b"\n", overwrite=True)
-
-
-def is_done(folder: Path) -> bool:
-    """Returns whether an item has been run and did not fail."""
-    path = folder / DONE_FILE
-    return path.is_file() and msgspec.json.decode(path.read_bytes(), type=Done).error is None
 
 
 def _scenario(name: str, **changes: Any) -> Scenario:

@@ -43,6 +43,8 @@ def take_turns(
             continue
         lengths = (1,) * order.steps if probe.sample == "step" else (order.steps,)
         before = read_machine()
+        for _ in range(probe.lead_steps):
+            probe.step()
         blocks = [time_block(probe, length, clocks) for length in lengths]
         arm.readings.append((before, read_machine()))
         arm.blocks[order.probe] += blocks

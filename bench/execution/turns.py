@@ -5,11 +5,12 @@ Each has a process of its own, but for a device that takes one process alone, wh
 Both are prepared, side by side. Then, probe by probe: the warm-up of one and of the other; how many steps a
 turn has, from the slower of the two; turns in the order A B B A; and at last each tells what it measured.
 Whatever disturbs the machine for longer than a turn so falls on both [METHOD of this project, rule 7].
+What works ahead, as input pipelines do, is stopped while it is not its turn.
 """
 
 import contextlib
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from typing import Literal
 import msgspec
 
 from ..records.record import RunRecord, Turns
+from ..scenarios.table import SCENARIOS
 from ..suites import Request, Timing
 from .limits import Limits
 from .live_worker import Answer, LiveWorker
@@ -91,6 +93,7 @@ def run_pair(
     *,
     limits: Limits,
     one_process: bool = False,
+    one_by_one: bool = False,
     lengths: Sequence[TurnLength] = (),
     on_progress: Callable[[Arm, Progress], None] = lambda arm, progress: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -103,31 +106,38 @@ def run_pair(
         sides: A and B.
         limits: When to stop a worker.
         one_process: Whether one process has both arms; both then run under one strategy, in the same tree.
+        one_by_one: Whether one arm is prepared before the other starts, so that the phases of both say how
+            long they take on a machine of their own.
         lengths: As an earlier pair of the comparison took turns; empty: to be found.
         on_progress: Told what an arm is at.
         should_stop: Asked a few times a second whether to stop.
     """
+    workers = [
+        LiveWorker(
+            side.request,
+            log=side.log,
+            limits=limits,
+            root=side.root,
+            takes_turns=True,
+            partner=sides[1].request if one_process else None,
+            variables=_SHARED_DEVICE,
+            command=side.command,
+        )
+        for side in (sides[:1] if one_process else sides)
+    ]
+    places = ((workers[0], 0), (workers[-1], 1 if one_process else 0))
+    works_ahead = SCENARIOS[sides[0].request.scenario.name].works_ahead and not one_process
+    asking = _Asking(places, on_progress, should_stop, works_ahead)
+    scenario, first = sides[0].request.scenario, sides[0].turns.pair % 2
     with contextlib.ExitStack() as stack:
-        workers = [
-            stack.enter_context(
-                LiveWorker(
-                    side.request,
-                    log=side.log,
-                    limits=limits,
-                    root=side.root,
-                    takes_turns=True,
-                    partner=sides[1].request if one_process else None,
-                    variables=_SHARED_DEVICE,
-                    command=side.command,
-                )
-            )
-            for side in (sides[:1] if one_process else sides)
-        ]
-        places = ((workers[0], 0), (workers[-1], 1 if one_process else 0))
-        asking = _Asking(places, on_progress, should_stop)
+        ready: dict[int, Answer | None] = {}
+        for arm in (0,) if one_process else (first, 1 - first):
+            stack.enter_context(workers[arm])
+            if one_by_one:
+                ready[arm] = asking.follow(arm)
         out_of_memory = False
         try:
-            lengths = _take_turns(asking, sides[0].request.scenario.timing, lengths, sides[0].turns.pair % 2)
+            lengths = _take_turns(asking, scenario.timing, lengths, first, ready)
         except _ArmEndedError:
             out_of_memory = any(worker.ran_out_of_memory for worker in workers)
             for worker in workers:
@@ -163,23 +173,33 @@ class _Asking:
         places: Sequence[tuple[LiveWorker, int]],  # of each arm: its worker, and which arm of that
         on_progress: Callable[[Arm, Progress], None],
         should_stop: Callable[[], bool],
+        works_ahead: bool,
     ) -> None:
         self._places, self._on_progress, self._should_stop = places, on_progress, should_stop
+        self._works_ahead = works_ahead
 
     def wait(self, arm: int) -> Answer:
-        answer = self._follow(arm)
+        answer = self.follow(arm)
         if answer is None:
             raise _ArmEndedError
         return answer
 
+    def hold(self, arm: int, held: bool = True) -> None:
+        if self._works_ahead:
+            self._places[arm][0].hold(held)
+
     def ask(self, arm: int, order: WarmUp | TakeTurn) -> Answer:
         worker, place = self._places[arm]
+        self.hold(arm, False)
         worker.give(msgspec.structs.replace(order, arm=place))
-        return self.wait(arm)
+        answer = self.wait(arm)
+        self.hold(arm)
+        return answer
 
     def finish(self, arm: int) -> None:
+        self.hold(arm, False)
         self._places[arm][0].give(Finish())
-        while self._follow(arm) is not None:
+        while self.follow(arm) is not None:
             continue
         if not self._places[arm][0].finished:
             raise _ArmEndedError
@@ -187,14 +207,18 @@ class _Asking:
     def tell(self, arm: int, progress: Progress) -> None:
         self._on_progress(ARMS[arm], progress)
 
-    def _follow(self, arm: int) -> Answer | None:
+    def follow(self, arm: int) -> Answer | None:
         return self._places[arm][0].follow(
             on_progress=lambda progress: self.tell(arm, progress), should_stop=self._should_stop
         )
 
 
 def _take_turns(
-    asking: _Asking, timing: Timing, lengths: Sequence[TurnLength], first: int
+    asking: _Asking,
+    timing: Timing,
+    lengths: Sequence[TurnLength],
+    first: int,
+    early: Mapping[int, Answer | None],
 ) -> list[TurnLength]:
     """Returns how turns were taken with each probe; both workers have finished.
 
@@ -202,7 +226,9 @@ def _take_turns(
         _ArmEndedError: One of them has ended before.
     """
     order = (first, 1 - first)
-    ready = [asking.wait(arm) for arm in range(2)]
+    ready = [early.get(arm) or asking.wait(arm) for arm in range(2)]
+    for arm in order:
+        asking.hold(arm)
     outlines = [one.probes for one in ready if isinstance(one, Ready)]
     taken = []
     for probe, both in enumerate(zip(*outlines, strict=True)):

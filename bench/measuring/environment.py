@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 import psutil
@@ -21,6 +22,7 @@ from ..records.record import Accelerator, Caution, Environment
 from .scrubbing import select_variables
 
 SOURCE = Path(__file__).resolve().parents[2]
+PEER_PACKAGES = ("torch", "torchvision", "timm", "grain")
 
 # Rules of thumb, not measured bounds: above them a look at the machine pays.
 IDLE_LOAD_PER_CORE = 0.5
@@ -66,6 +68,19 @@ def take_reading() -> Reading:
         load=None if sys.platform == "win32" else psutil.getloadavg()[0],
         frequency_hz=read_frequency(),
     )
+
+
+def take_family_reading() -> Reading:
+    """Returns what `take_reading` does, with the CPU time of this process's children counted as its own.
+
+    Finding them takes some milliseconds, so it is left to what has children at work.
+    """
+    reading, seconds = take_reading(), 0.0
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it ended this moment
+            times = child.cpu_times()
+            seconds += times.user + times.system
+    return replace(reading, own_seconds=reading.own_seconds + seconds)
 
 
 def join_readings(spans: Sequence[tuple[Reading, Reading]]) -> tuple[Reading, Reading]:
@@ -128,7 +143,7 @@ def collect_environment(
         load_before=load_before,
         load_after=after.load,
         driver=report.driver,
-        versions=report.versions,
+        versions=report.versions | _peer_versions(),
         variables=select_variables(variables),
         git_commit=commit,
         git_dirty=dirty,
@@ -219,6 +234,11 @@ def read_governor(root: Path = Path("/")) -> str | None:
         with contextlib.suppress(OSError):
             names.add(path.read_text().strip())
     return ", ".join(sorted(names)) or None
+
+
+def _peer_versions() -> dict[str, str]:
+    """Returns the versions of what users would run instead, as far as this process has imported it."""
+    return {name: metadata.version(name) for name in PEER_PACKAGES if name in sys.modules}
 
 
 def _disturbance_cautions(before: Reading, after: Reading, logical_cores: int) -> list[Caution]:

@@ -44,6 +44,8 @@ class Probe:
         min_steps: At least so many steps in all blocks together, such as two epochs.
         max_block_steps: At most so many in a block, such as an epoch whose opening the warm-up does not show.
         setting: What each block is taken within: entered before its clock starts, left after it has stopped.
+        lead_steps: Steps before each turn of a comparison that are not timed: they may lie ready by then.
+        in_process: Whether all of its work is done in this process; else its CPU time says nothing.
     """
 
     name: str
@@ -55,6 +57,8 @@ class Probe:
     min_steps: int = 1
     max_block_steps: int = MAX_BLOCK_STEPS
     setting: Callable[[], AbstractContextManager[object]] = nullcontext
+    lead_steps: int = 0
+    in_process: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +202,7 @@ def make_series(probe: Probe, blocks: Sequence[Block], warmup: Sequence[Block]) 
         warmup_call_seconds=tuple(block.call_seconds for block in warmup),
         blocked_seconds=tuple(waits) if waits else None,
         call_seconds=tuple(block.call_seconds for block in blocks),
-        cpu_seconds=tuple(block.cpu_seconds for block in blocks),
+        cpu_seconds=tuple(block.cpu_seconds for block in blocks) if probe.in_process else None,
     )
 
 

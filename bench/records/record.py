@@ -60,6 +60,7 @@ class Configuration(Struct, frozen=True, kw_only=True):
     loader: str | None = None  # who reads and decodes: "tpuens", or what users would run instead
     keeps_freed_memory: bool = False  # glibc told so, see tpuens.hardware.allocator
     loop: str = "tpuens"  # or "keras-fit", or what users would run instead
+    peer_settings: dict[str, Parameter] = {}  # how such a loader or loop was set up
     optimizer: str | None = None  # "adam"; "adam (fused)" where it is the core's own
     planted: str | None = None  # a fault put there on purpose, see bench.scenarios.planting
 

@@ -8,6 +8,7 @@ from ..records.atomic import write_file
 from ..records.record import RunRecord
 from .charts import draw_charts
 from .contents import HOW_TO_READ, Contents, collect_contents
+from .drawing import Chart
 from .tables import csv_text, markdown_table, markdown_text
 
 
@@ -42,7 +43,7 @@ def write_report(folder: Path, contents: Contents) -> Path:
     """
     pages = {
         "report.csv": csv_text(contents.rows),
-        "report.md": _render_markdown(contents),
+        "report.md": render_markdown(contents, HOW_TO_READ),
         "report.html": _render_html(contents),
     }
     for name, text in pages.items():
@@ -51,6 +52,11 @@ def write_report(folder: Path, contents: Contents) -> Path:
 
 
 def _render_html(contents: Contents) -> str:
+    return render_page(contents, draw_charts(contents.pooled, contents.records), HOW_TO_READ)
+
+
+def render_page(contents: Contents, charts: Sequence[Chart], how_to_read: Sequence[str]) -> str:
+    """Returns contents as a page that loads nothing from anywhere."""
     import jinja2
 
     files = resources.files(__package__)
@@ -60,16 +66,17 @@ def _render_html(contents: Contents) -> str:
     template = environment.from_string(files.joinpath("report.html").read_text(encoding="utf-8"))
     return template.render(
         contents=contents,
-        charts=draw_charts(contents.pooled, contents.records),
-        how_to_read=HOW_TO_READ,
+        charts=charts,
+        how_to_read=how_to_read,
         style=files.joinpath("report.css").read_text(encoding="utf-8"),
     )
 
 
-def _render_markdown(contents: Contents) -> str:
+def render_markdown(contents: Contents, how_to_read: Sequence[str]) -> str:
+    """Returns contents as Markdown, without charts."""
     parts = [f"# {contents.title}\n", *(f"{markdown_text(sentence)}\n" for sentence in contents.summary)]
     parts += [f"- **{markdown_text(name)}**: {markdown_text(text)}" for name, text in contents.machines]
-    parts += ["\n## How to read it\n", *(f"- {markdown_text(sentence)}" for sentence in HOW_TO_READ), ""]
+    parts += ["\n## How to read it\n", *(f"- {markdown_text(sentence)}" for sentence in how_to_read), ""]
     parts += [markdown_table(table) for table in contents.tables]
     if contents.comparison:
         parts.append(markdown_table(contents.comparison))

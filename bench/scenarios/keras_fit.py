@@ -4,11 +4,13 @@ Model, optimizer, loss, batches and fence are those of the other arm, and so is 
 rest is what Keras's guides do: the loss from logits and ``metrics=["accuracy"]``, which our step counts too.
 
 What is timed is `model.train_function`, the one thing that `fit` calls for every step: on the iterator of
-the epoch where input belongs to the reading, on a batch that lies on the device where it does not (as
-`train_on_batch` calls it). Inside the iterator's graph nothing shows how long it waits for input, so such a
-series has no blocked time. Left out is what `fit` adds once an epoch, whatever the number of its steps
-(opening the iterator, reading the metrics), and the calls of callbacks after every step: without a progress
-bar there is only the history, which does nothing then.
+the epoch where input belongs to the reading, on a batch that lies on the device where it does not. On the
+host that is an iterator too, which gives the one batch again and again: `fit` has traced its step for such
+ones, and tracing a large network once more takes a minute; on an accelerator it would copy the batch there.
+Inside the iterator's graph nothing shows how long it waits for input, so such a series has no blocked time.
+Left out is what `fit` adds once an epoch, whatever the number of its steps (opening the iterator, reading
+the metrics), and the calls of callbacks after every step: without a progress bar there is only the history,
+which does nothing then.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,12 +54,15 @@ def start_fit(trainer: Trainer, batch: Any, *, loss: str, jit_compile: bool) -> 
             metrics=["accuracy"],
             jit_compile=jit_compile,
         )
-    whole = tuple(tf.concat(strategy.experimental_local_results(part), 0) for part in batch)
-    model.fit(tf.data.Dataset.from_tensors(whole), epochs=1, shuffle=False, verbose=0)
+    model.fit(_repeat_batch(trainer, batch, 1), epochs=1, shuffle=False, verbose=0)
 
 
 def make_batch_step(trainer: Trainer, batch: Any) -> Callable[[], None]:
     """Returns fit's step on one and the same batch."""
+    strategy = trainer.strategy
+    if all("CPU" in device for device in strategy.extended.worker_devices):
+        batches = strategy.experimental_distribute_dataset(_repeat_batch(trainer, batch, None))
+        return make_iterator_step(trainer, iter(batches))
 
     def step() -> None:
         trainer.model.train_function((batch,))
@@ -72,3 +77,9 @@ def make_iterator_step(trainer: Trainer, batches: Iterator[Any]) -> Callable[[],
         trainer.model.train_function(batches)
 
     return step
+
+
+def _repeat_batch(trainer: Trainer, batch: Any, count: int | None) -> tf.data.Dataset:
+    """Returns a data set of so many times a batch over all replicas; None for without end."""
+    whole = tuple(tf.concat(trainer.strategy.experimental_local_results(part), 0) for part in batch)
+    return tf.data.Dataset.from_tensors(whole).repeat(count)

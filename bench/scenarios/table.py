@@ -17,12 +17,16 @@ class ScenarioRow(Row):
         ignores: Settings of `Scenario` that mean nothing here; the command line leaves them as they are.
         compares: Names of the probes with which two arms of a comparison take turns; without any it cannot
             be compared so.
+        works_ahead: Whether it makes batches ahead. Then a process is stopped while it is not its turn, or
+            it would take the other arm's cores and begin its own turn with what it made meanwhile; and
+            turns are longer, so that what is left of that does not count.
     """
 
     runs_on: Literal["every", "single", "host"] = "every"
     options: Mapping[str, str | int | float] = field(default_factory=dict)
     ignores: tuple[str, ...] = ()
     compares: tuple[str, ...] = ()
+    works_ahead: bool = False
 
     def choose_strategies(self, names: Sequence[str]) -> list[str]:
         """Returns those of the strategies under which the scenario says something of its own."""
@@ -33,7 +37,7 @@ class ScenarioRow(Row):
         return list(names)
 
 
-_INPUT = ("augment", "cache", "prefetch")  # settings of the input pipeline alone
+_INPUT = ("augment", "cache", "prefetch", "loader")  # settings of the input pipeline alone
 _NO_NETWORK = ("backbone", "dtype_policy", "jit", "loop")  # settings of whatever computes
 
 SCENARIOS = Table(
@@ -46,6 +50,7 @@ SCENARIOS = Table(
             runs_on="host",
             ignores=_NO_NETWORK,
             compares=("input",),
+            works_ahead=True,
         ),
         ScenarioRow(
             name="input-growth",
@@ -73,7 +78,16 @@ SCENARIOS = Table(
             factory="bench.scenarios.train_epoch:prepare",
             summary="pipeline and training step together, and each alone, with the wait for input measured",
             options={"examples": 0},  # the first so many only; 0: all of them
+            ignores=("loader",),
             compares=("both",),
+        ),
+        ScenarioRow(
+            name="head-training",
+            factory="bench.scenarios.head_training:prepare",
+            summary="a head on a frozen backbone: images in each epoch, or features once",
+            options={"epochs": 8, "examples": 256},
+            runs_on="single",
+            ignores=("loop", "loader", "augment"),
         ),
         ScenarioRow(
             name="time-to-accuracy",
@@ -81,7 +95,7 @@ SCENARIOS = Table(
             summary="train until the validation accuracy reaches a target",
             runs_on="single",
             options={"target_accuracy": 0.95, "epochs": 30},
-            ignores=("loop",),
+            ignores=("loop", "loader"),
         ),
         ScenarioRow(
             name="matmul",
@@ -111,7 +125,7 @@ SCENARIOS = Table(
             # backbones: names separated by commas, taken in turn by the members; "" for the scenario's own
             # examples: train on the first so many only; 0: all of them
             options={"members": 3, "seeds": 1, "epochs": 3, "backbones": "", "examples": 0},
-            ignores=("loop",),
+            ignores=("loop", "loader"),
         ),
         ScenarioRow(
             name="agreement",
@@ -119,7 +133,7 @@ SCENARIOS = Table(
             summary="the same weights on the CPU, under other dtype policies, with XLA: the same answers?",
             runs_on="single",
             options={"epochs": 2, "examples": 0},
-            ignores=("loop",),
+            ignores=("loop", "loader"),
         ),
         ScenarioRow(
             name="ensemble-inference",

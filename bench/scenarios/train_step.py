@@ -3,9 +3,11 @@
 from typing import Any
 
 from ..measuring.timing import Probe
+from ..peers.table import LOOPS
 from ..records.record import WorkloadKey
 from ..suites import Request
 from .flops import training_network
+from .peer_step import prepare_peer
 from .synchronising import make_synchronise_probes
 from .workload import (
     OPTIMIZER,
@@ -27,6 +29,8 @@ DEFAULT_BATCH_SIZE = 64
 def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     """Returns the step to time: throughput in blocks, then latency step by step."""
     batch = resolve_batch(request, strategy, DEFAULT_BATCH_SIZE)
+    if request.scenario.loop in LOOPS:
+        return prepare_peer(request, strategy, phases, batch)
     with phases("data"):
         synthetic = make_synthetic_batch(request, strategy, batch, SYNTHETIC_CLASSES)
     trainer = build_trainer(request, strategy, phases, batch=batch, num_classes=SYNTHETIC_CLASSES)

@@ -16,6 +16,7 @@ from tpuens.data.examples import Examples
 from tpuens.data.pipeline import Pipeline, PipelineConfig
 from tpuens.data.splits import TEST_FRACTION, TEST_SEED, split_holdout
 from tpuens.data.streams import PREFETCH_BATCHES, count_parallel_calls
+from tpuens.errors import ConfigurationError
 from tpuens.hardware.allocator import keep_freed_memory
 from tpuens.hardware.batches import BatchSize, resolve_batch_size
 from tpuens.models.backbones import BACKBONES
@@ -26,6 +27,7 @@ from tpuens.training.optimizers import make_optimizer
 from tpuens.training.step import share_among_replicas
 
 from ..measuring.timing import Probe
+from ..peers.table import LOOPS
 from ..records.record import Configuration, Metric, Outcomes, WorkloadKey
 from ..suites import Cache, Request
 from .flops import Network
@@ -251,7 +253,14 @@ def start_step(request: Request, trainer: Trainer, batch: Any, phases: Phases) -
 
     Under Keras's fit tracing is part of the first step. Calling its function on a batch, as `fit` does not,
     traces it again, which is a phase of the instrument's own.
+
+    Raises:
+        ConfigurationError: The loop is none of Keras's.
     """
+    if request.scenario.loop in LOOPS:
+        raise ConfigurationError(
+            f"Its step alone is timed: take train-step. Received: loop={request.scenario.loop!r}"
+        )
     if request.scenario.loop == "keras-fit":
         with phases("first_step"):
             start_fit(trainer, batch, loss=resolve_loss(request), jit_compile=request.scenario.jit)

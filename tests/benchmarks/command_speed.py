@@ -15,19 +15,13 @@ Exit code: 0 where all targets are met, else 1.
 """
 
 import argparse
-import itertools
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from bench.records.record import Environment, RunRecord
+from bench.execution.command_calls import multiply_records, run_command
 from bench.records.store import read_folder, write_record
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
@@ -35,7 +29,6 @@ HELP_SECONDS, COMPARE_SECONDS = 0.3, 1.0
 RECORDS = 1000
 REPORT_SECONDS, REPORT_BYTES, PAGE_BYTES = 5.0, 500e6, 3e6
 _PROCESSES = 5
-_STARTS = {"tpuens": "tpuens.cli", "tpuens-bench": "tpuens.bench_command"}
 
 
 def main() -> int:
@@ -68,38 +61,6 @@ def measure_report(folder: Path, repeats: int) -> bool:
     return met and size < PAGE_BYTES
 
 
-def multiply_records(records: Sequence[RunRecord], count: int, repeats: int) -> list[RunRecord]:
-    """Returns so many records: the same ones as repeats on one machine after another."""
-    copies: list[RunRecord] = []
-    for number in itertools.count():
-        machine, repeat = divmod(number, repeats)
-        for record in records:
-            if len(copies) == count:
-                return copies
-            copies.append(
-                msgspec.structs.replace(
-                    record,
-                    id=f"{len(copies):012x}",
-                    repeat=repeat,
-                    environment=_rename(record.environment, machine),
-                )
-            )
-    return copies
-
-
-def run_command(words: Sequence[str]) -> tuple[float, int]:
-    """Returns the seconds that a command takes in a process of its own, and its peak memory in bytes."""
-    program, *arguments = words
-    code = f"from {_STARTS[program]} import main; main()"
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if status:
-        raise SystemExit(f"{' '.join(words)} failed")
-    return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 def _time_command(words: Sequence[str]) -> tuple[list[float], list[int]]:
     runs = [run_command(words) for _ in range(_PROCESSES + 1)][1:]
     return [seconds for seconds, _ in runs], [peak for _, peak in runs]
@@ -113,14 +74,6 @@ def _judge(
     room = f"(under {limit:g} s{f' and {most / 1e6:.0f} MB' if most < float('inf') else ''})"
     print(f"{what:<32}{median:8.3f} s {peak / 1e6:6.0f} MB  {room} {'met' if met else 'MISSED'}")
     return met
-
-
-def _rename(environment: Environment | None, machine: int) -> Environment | None:
-    if environment is None:
-        return None
-    return msgspec.structs.replace(
-        environment, machine_label=f"machine {machine}", fingerprint=f"{machine:016x}"
-    )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ TPUENS_LAYERS = (
 BENCH_LAYERS = (
     {"records"},
     {"analysis", "measuring"},
-    {"reporting", "scenarios", "suites", "settings"},
+    {"reporting", "scenarios", "suites", "settings", "peers"},
     {"execution"},
     {"preflight"},
     {"progress"},
@@ -37,6 +37,7 @@ BENCH_LAYERS = (
 LINES = 320
 MAY_IMPORT_TENSORFLOW = (
     "bench/scenarios/",
+    "bench/peers/arms/",
     "bench/execution/worker.py",
     "bench/execution/runner.py",
     "bench/preflight/export.py",
@@ -108,11 +109,17 @@ def test_only_one_module_names_tf_distribute() -> None:
     ]
 
 
-def test_the_instrument_imports_no_tensorflow_outside_the_worker() -> None:
+def test_the_instrument_imports_no_tensorflow_and_no_peers_outside_the_worker() -> None:
     assert not [
         (file, module)
         for file, module, _ in imports_in("bench/")
         if not file.startswith(MAY_IMPORT_TENSORFLOW) and module.split(".")[0] in ("tensorflow", "keras")
+    ]
+    assert not [
+        (file, module)
+        for file, module, _ in imports_in("")
+        if not file.startswith("bench/peers/arms/")
+        and module.split(".")[0] in ("torch", "torchvision", "timm", "grain")
     ]
 
 

@@ -9,7 +9,8 @@ import pytest
 from bench.analysis.rates import Rate
 from bench.analysis.selftest_results import DONE_FILE, STOPWATCH_SCENARIOS, Done, read_real_runs
 from bench.commands import selftest as command
-from bench.execution.selftest_items import Item, is_done, make_items, run_items
+from bench.execution.items import Item, is_done, run_items
+from bench.execution.selftest_items import make_items
 from bench.records.record import Metric, Series, Turns
 from bench.records.store import write_record
 from tpuens.errors import ConfigurationError, InterruptedRunError, RunError

@@ -2,10 +2,12 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from bench.analysis.compare import compare_records
@@ -14,6 +16,7 @@ from bench.execution import compare_run
 from bench.execution.compare_run import ComparisonObserver, run_comparison
 from bench.execution.comparison_plan import check_comparable, choose_manner, list_pairs, open_plan
 from bench.execution.limits import Limits
+from bench.execution.live_worker import LiveWorker
 from bench.execution.messages import (
     Finish,
     Message,
@@ -27,7 +30,7 @@ from bench.execution.messages import (
     WarmUp,
 )
 from bench.execution.turn_taker import take_turns
-from bench.execution.turns import Arm, Pair, Side, TurnLength, decide_length, run_pair
+from bench.execution.turns import PARTNER_ENDED, Arm, Pair, Side, TurnLength, decide_length, run_pair
 from bench.measuring.environment import Reading, join_readings
 from bench.measuring.timing import Clocks, Probe
 from bench.records.record import RunRecord, Turns
@@ -43,7 +46,7 @@ REQUEST = Request(suite="compare", scenario=SCENARIO, strategy="cpu")
 # Says what it does in a file that both arms share, and what it measured as a worker would. In plain JSON, so
 # that it starts at once.
 WORKER = """
-import json, os, sys
+import json, os, sys, time
 arm, fault, pace, said = {arm!r}, {fault!r}, {pace}, {said!r}
 def send(kind, **fields):
     print(json.dumps({{"type": kind, **fields}}), flush=True)
@@ -59,6 +62,10 @@ with open(said, "a+") as file:
 if fault == "is wild" and starts % 2:
     pace *= 3
 send("progress", phase="build")
+if fault == "starts slowly":
+    time.sleep(0.3)
+with open(said, "a") as file:
+    file.write(f"{{arm}} prepared\\n")
 send("ready", probes=[{{"name": "compute", "sample": "block", "min_steps": 1, "max_block_steps": 100}}])
 turns = []
 whole = fault == "whole" or fault.startswith("whole after") and starts > 1
@@ -101,16 +108,24 @@ def worker(tmp_path: Path, arm: str, *, pace: float = 0.25, fault: str = "") -> 
 
 
 def pair(
-    tmp_path: Path, a: list[str], b: list[str], *, number: int = 0, lengths: tuple[TurnLength, ...] = ()
+    tmp_path: Path,
+    a: list[str],
+    b: list[str],
+    *,
+    number: int = 0,
+    lengths: tuple[TurnLength, ...] = (),
+    request: Request = REQUEST,
+    one_by_one: bool = False,
 ) -> Pair:
     def side(arm: Arm, command: list[str]) -> Side:
         place = Turns(comparison="c", pair=number, arm=arm)
-        return Side(request=REQUEST, turns=place, log=tmp_path / f"{arm}.log", command=command)
+        return Side(request=request, turns=place, log=tmp_path / f"{arm}.log", command=command)
 
     return run_pair(
         [side("A", a), side("B", b)],
         limits=Limits(seconds=20.0, memory_bytes=2**33),
         lengths=lengths,
+        one_by_one=one_by_one,
     )
 
 
@@ -127,6 +142,64 @@ def test_two_arms_take_turns_in_the_order_a_b_b_a_after_their_warm_ups(tmp_path:
     a, b = done.records
     assert [record.turns.arm for record in (a, b) if record.turns] == ["A", "B"]
     assert (a.series[0].seconds, b.series[0].seconds) == ((0.5,) * 4, (1.0,) * 4)
+
+
+def test_arms_can_be_prepared_one_after_the_other(tmp_path: Path) -> None:
+    slow = worker(tmp_path, "B", fault="starts slowly")
+    done = pair(tmp_path, worker(tmp_path, "A"), slow, number=1, one_by_one=True)
+    assert done.complete, done.records
+    lines = (tmp_path / "said").read_text().splitlines()[:4]
+    assert lines == ["B start", "B prepared", "A start", "A prepared"]
+
+
+def test_a_partner_that_cannot_start_ends_a_pair_that_is_prepared_one_by_one(tmp_path: Path) -> None:
+    refusing = worker(tmp_path, "A", fault="refuses")
+    done = pair(tmp_path, refusing, worker(tmp_path, "B"), one_by_one=True)
+    a, b = done.records
+    assert (a.status, a.reason) == ("skipped", "no such device")
+    assert (b.status, b.reason) == ("failed", PARTNER_ENDED)
+
+
+@pytest.mark.parametrize(("scenario", "held"), [("input-pipeline", True), ("train-step", False)])
+def test_an_arm_that_works_ahead_is_stopped_while_it_is_not_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: str, held: bool
+) -> None:
+    stopped: set[LiveWorker] = set()
+    workers: set[LiveWorker] = set()
+    hold, give = LiveWorker.hold, LiveWorker.give
+
+    def note_hold(self: LiveWorker, held: bool) -> None:
+        hold(self, held)
+        (stopped.add if held else stopped.discard)(self)
+        workers.add(self)
+
+    def note_give(self: LiveWorker, order: Order) -> None:
+        assert self not in stopped
+        assert len(stopped) == len(workers - {self}) or isinstance(order, Finish)
+        give(self, order)
+
+    monkeypatch.setattr(LiveWorker, "hold", note_hold)
+    monkeypatch.setattr(LiveWorker, "give", note_give)
+    request = msgspec.structs.replace(REQUEST, scenario=msgspec.structs.replace(SCENARIO, name=scenario))
+    done = pair(tmp_path, worker(tmp_path, "A"), worker(tmp_path, "B"), request=request)
+    assert done.complete, done.records
+    assert len(workers) == (2 if held else 0)
+
+
+def test_a_held_worker_stands_still_and_can_be_ended(tmp_path: Path) -> None:
+    spinning = [sys.executable, "-S", "-c", "while True: pass"]
+    limits = Limits(seconds=20.0, memory_bytes=2**33)
+    with LiveWorker(REQUEST, log=tmp_path / "log", limits=limits, command=spinning) as live:
+        process = psutil.Process(live._process.pid)
+        live.hold(True)
+        before = process.cpu_times().user
+        time.sleep(0.1)
+        assert process.cpu_times().user == before
+        live.hold(False)
+        time.sleep(0.1)
+        assert process.cpu_times().user > before
+        live.hold(True)
+    assert not process.is_running()
 
 
 def test_the_arm_that_starts_alternates_and_the_length_of_turns_is_kept(tmp_path: Path) -> None:
@@ -229,6 +302,31 @@ def test_a_worker_measures_what_it_is_ordered_and_nothing_between_its_turns() ->
     before, after = join_readings(readings)
     assert after.seconds - before.seconds == pytest.approx(4.0)
     assert after.busy_seconds - before.busy_seconds == pytest.approx(8.0)
+
+
+def test_steps_that_may_lie_ready_lead_a_turn_untimed() -> None:
+    machine = Machine()
+    orders: list[Order] = [TakeTurn(probe=0, steps=2), TakeTurn(probe=0, steps=2), Finish()]
+    steps: list[float] = []
+
+    def step() -> None:
+        steps.append(machine.now)
+        machine.now += 0.5
+
+    probe = Probe(
+        name="input", step=step, fence=lambda: None, examples_per_step=8, parameters={}, lead_steps=1,
+        in_process=False,
+    )  # fmt: skip
+    ((series, _),) = take_turns(
+        [[probe]],
+        receive=lambda: orders.pop(0),
+        send=lambda message: None,
+        clocks=Clocks(wall=lambda: machine.now, cpu=lambda: machine.now),
+        read_machine=machine.read,
+    )
+    assert len(steps) == 6
+    assert (series[0].steps, series[0].seconds) == ((2, 2), (1.0, 1.0))
+    assert series[0].cpu_seconds is None  # it works in other processes
 
 
 class Budget:

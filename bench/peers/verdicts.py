@@ -1,0 +1,193 @@
+"""Whether claims are held, by the folders of their measurements. Derived on every reading, never stored."""
+
+import fnmatch
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tpuens.errors import ConfigurationError
+
+from ..analysis.ratios import Interval, ratio_interval
+from ..analysis.selftest_results import DONE_FILE, Done
+from ..analysis.statistics import CONFIDENCE
+from .claims import CLAIMS, Claim, Target
+from .readings import describe_cautions
+
+Verdict = Literal["held", "not held", "too close to call", "not measured"]
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What came of a claim.
+
+    Attributes:
+        group, name, title, unit: The claim's.
+        target: In words.
+        limit: The number that it promises.
+        at_most: Whether the number is to lie below it.
+        value: The geometric mean over pairs, processes or runs; None where nothing was measured.
+        low, high: The 95 % interval; None where there is none.
+        samples: How many there were, and of what, in words.
+        why: What stands behind the verdict, where it is not in the numbers.
+    """
+
+    group: str
+    name: str
+    title: str
+    unit: str
+    target: str
+    limit: float
+    at_most: bool
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    samples: str = ""
+    verdict: Verdict
+    why: str = ""
+
+
+def choose_claims(only: Sequence[str]) -> tuple[Claim, ...]:
+    """Returns the claims whose group, or group and name, one of the patterns matches; all without patterns.
+
+    Raises:
+        ConfigurationError: A pattern matches none.
+    """
+    for pattern in only:
+        if not any(_matches(claim, pattern) for claim in CLAIMS):
+            raise ConfigurationError(
+                "Expected a group, or GROUP/NAME with * for anything, such as input or 'step/*-timm'. "
+                f"Groups: {', '.join(dict.fromkeys(claim.group for claim in CLAIMS))}. "
+                f"Received: only={pattern!r}"
+            )
+    chosen = [claim for claim in CLAIMS if not only or any(_matches(claim, one) for one in only)]
+    return tuple(chosen)
+
+
+def needed_claims(claims: Sequence[Claim]) -> list[Claim]:
+    """Returns the claims, and those that they are the median of."""
+    members = {f"{claim.group}/{name}" for claim in claims for name in claim.median_of}
+    return [claim for claim in CLAIMS if claim in claims or claim.key in members]
+
+
+def judge_claims(claims: Sequence[Claim], folder: Path) -> list[Result]:
+    """Returns what came of the claims.
+
+    Args:
+        claims: In the order of the results.
+        folder: With a folder for each measurement.
+    """
+    values = {claim.key: _read(claim, folder / claim.measurement) for claim in needed_claims(claims)}
+    return [
+        _judge_median(claim, values) if claim.median_of else _judge(claim, folder, values) for claim in claims
+    ]
+
+
+def decide(target: Target, low: float, high: float) -> Verdict:
+    """Returns whether a number keeps to a target, by the ends of its interval.
+
+    It is held where the whole interval lies on the right side of it, not held where the whole interval lies
+    on the wrong side. The target itself is kept to.
+    """
+    if target.least is not None:
+        right, wrong = low >= target.least, high < target.least
+    else:
+        most = math.inf if target.most is None else target.most
+        right, wrong = high <= most, low > most
+    if wrong:
+        return "not held"
+    return "held" if right or target.refuted else "too close to call"
+
+
+def target_text(target: Target, unit: str) -> str:
+    """Returns a target in words."""
+    unit = "" if unit == "of 1" else f" {unit}"
+    if target.refuted:
+        return f"not below {target.least:g}{unit}"
+    bound = (
+        f"at least {target.least:g}{unit}" if target.least is not None else f"at most {target.most:g}{unit}"
+    )
+    return bound + (f" (aim {target.aim:g})" if target.aim is not None else "")
+
+
+def _matches(claim: Claim, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(claim.key if "/" in pattern else claim.group, pattern)
+
+
+def _read(claim: Claim, folder: Path) -> list[float]:
+    return list(claim.read(folder)) if claim.measurement and folder.is_dir() else []
+
+
+def _judge(claim: Claim, folder: Path, values: Mapping[str, Sequence[float]]) -> Result:
+    numbers = values[claim.key]
+    place = folder / claim.measurement
+    said = "; ".join(filter(None, [_why_unfinished(place), describe_cautions(place)]))
+    if not numbers:
+        return _result(claim, verdict="not measured", why=said or "it was not run")
+    interval = ratio_interval([math.log(number) for number in numbers])
+    samples = f"{len(numbers)} {claim.samples}" if len(numbers) > 1 else f"1 of {claim.samples}"
+    if interval is None:
+        verdict = decide(claim.target, numbers[0], numbers[0])
+        if not claim.alone:
+            verdict, said = "too close to call", said or "a single one has no interval"
+        return _result(claim, value=numbers[0], samples=samples, verdict=verdict, why=said)
+    return _from_interval(claim, interval, samples, said)
+
+
+def _judge_median(claim: Claim, values: Mapping[str, Sequence[float]]) -> Result:
+    """Returns what came of a median of other claims' numbers.
+
+    Where each interval covers its truth, the median of the truths lies between the medians of the ends. The
+    error is shared out among them (Bonferroni), so that they all do in 95 % of cases.
+    """
+    of = [values[f"{claim.group}/{name}"] for name in claim.median_of]
+    confidence = 1 - (1 - CONFIDENCE) / len(of)
+    intervals = [ratio_interval([math.log(one) for one in numbers], confidence) for numbers in of]
+    known = [one for one in intervals if one is not None]
+    if len(known) < len(of):
+        return _result(claim, verdict="not measured", why=f"{len(known)} of {len(of)} have an interval")
+    whole = Interval(
+        ratio=statistics.median(one.ratio for one in known),
+        low=statistics.median(one.low for one in known),
+        high=statistics.median(one.high for one in known),
+        confidence=CONFIDENCE,
+        pairs=len(known),
+    )
+    return _from_interval(claim, whole, f"{len(known)} {claim.samples}", "")
+
+
+def _from_interval(claim: Claim, interval: Interval, samples: str, said: str) -> Result:
+    low, high, aim = interval.low, interval.high, claim.target.aim
+    verdict = decide(claim.target, low, high)
+    if aim is not None:
+        said = "; ".join(filter(None, [said, f"aim {'reached' if low >= aim else 'not reached'}"]))
+    return _result(
+        claim, value=interval.ratio, low=low, high=high, samples=samples, verdict=verdict, why=said
+    )
+
+
+def _result(claim: Claim, *, verdict: Verdict, why: str, **numbers: object) -> Result:
+    target = claim.target
+    limit = target.least if target.least is not None else target.most
+    return Result(
+        group=claim.group,
+        name=claim.name,
+        title=claim.title,
+        unit=claim.unit,
+        target=target_text(target, claim.unit),
+        limit=math.nan if limit is None else limit,
+        at_most=target.least is None,
+        verdict=verdict,
+        why=why,
+        **numbers,  # type: ignore[arg-type]
+    )
+
+
+def _why_unfinished(folder: Path) -> str:
+    """Returns what went wrong with a measurement, in words; empty where nothing did."""
+    path = folder / DONE_FILE
+    if not path.is_file():
+        return "interrupted" if folder.is_dir() else ""
+    return msgspec.json.decode(path.read_bytes(), type=Done).error or ""
