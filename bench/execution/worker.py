@@ -20,6 +20,7 @@ import msgspec
 from tpuens.errors import DeviceError, TpuensError
 
 from ..measuring.memory import MemoryTimeline, collect_memory
+from ..peers.table import import_first
 from ..suites import Request
 from .messages import Message, Order, Refused, decode_order, encode_message
 
@@ -49,6 +50,7 @@ def main() -> None:
 
     try:
         start = time.perf_counter()
+        import_first(name for one in requests for name in (one.scenario.loader, one.scenario.loop))
         from .runner import run_in_turns, run_request  # imports TensorFlow
 
         phases = {"process_start": process_start, "import": time.perf_counter() - start}

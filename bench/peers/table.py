@@ -5,8 +5,9 @@ A loader's factory is ``open_batches(work: LoaderWork) -> Delivery``, a loop's
 says how in its `settings`, which stand in the record.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -136,6 +137,19 @@ def check_packages(peers: "Sequence[Peer]") -> None:
             f"What users would run instead needs packages of its own: {EXTRA}. "
             f"Received: {', '.join(lacking)}, without {', '.join(sorted(missing))}"
         )
+
+
+def import_first(names: Iterable[str]) -> None:
+    """Imports the packages of the peers among these names, which must come before TensorFlow.
+
+    PyTorch's libraries crash the process that loads them after TensorFlow's (2.14 after 2.21); the other way
+    round both work. A package that is missing is left to `Peer.load`, which says so.
+    """
+    for name in names:
+        peers = [table[name] for table in (LOADERS, LOOPS) if name in table]
+        for package in (package for peer in peers for package in peer.packages):
+            if find_spec(package) is not None:
+                import_module(package)
 
 
 _ARMS = "bench.peers.arms"

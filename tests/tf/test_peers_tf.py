@@ -2,15 +2,19 @@
 
 import contextlib
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+from bench.execution.launcher import launch_run
+from bench.execution.limits import default_limits
+from bench.records.record import RunRecord
 from bench.scenarios import input_pipeline
 from bench.scenarios.planting import prepare_workload
 from bench.scenarios.workload import Phases, Workload
-from bench.suites import Request, Scenario
+from bench.suites import Request, Scenario, Timing
 from tpuens.errors import ConfigurationError
 from tpuens.hardware.strategies import open_strategy
 
@@ -67,32 +71,36 @@ def test_what_a_peer_is_not_set_up_for_is_refused() -> None:
         prepare("train-epoch", loop="timm", backbone="cifar_cnn", options={"examples": 64})
 
 
-@pytest.mark.parametrize("loader", ["pil-draft", "grain"])
-def test_loaders_in_other_processes_deliver_uint8_batches(
-    monkeypatch: pytest.MonkeyPatch, loader: str
+def run(folder: Path, name: str, **settings: Any) -> RunRecord:
+    """Returns the record of a worker, since PyTorch must be imported before TensorFlow."""
+    timing = Timing(warmup_steps=1, blocks=1, block_seconds=0.1, latency_seconds=0.0)
+    scenario = Scenario(name=name, batch_size=4, image_size=32, timing=timing, **settings)
+    request = Request(suite="test", scenario=scenario, strategy="cpu")
+    record = launch_run(request, log=folder / "log", limits=default_limits())
+    assert record.status == "ok", (record.reason, record.log_tail)
+    return record
+
+
+@pytest.mark.parametrize(("loader", "package"), [("pil-draft", "torch"), ("grain", "grain")])
+def test_loaders_in_other_processes_deliver_the_workload_that_ours_does(
+    tmp_path: Path, loader: str, package: str
 ) -> None:
-    pytest.importorskip("torch" if loader == "pil-draft" else "grain", reason="needs tpuens[peers]")
-    with delivered(monkeypatch, loader) as (workload, (images, labels)):
-        shape = (4, 3, 32, 32) if loader == "pil-draft" else (4, 32, 32, 3)
-        assert (tuple(images.shape), str(images.dtype).removeprefix("torch.")) == (shape, "uint8")
-        assert tuple(labels.shape) == (4,)
-        assert 40 < np.asarray(images).mean() < 220
-        (probe,) = workload.probes
-        assert not probe.in_process
-        assert workload.configuration.peer_settings["decoder"] == "PIL.Image.draft"
+    if find_spec(package) is None:
+        pytest.skip("needs tpuens[peers]")
+    record = run(tmp_path, "input-pipeline", loader=loader)
+    assert record.workload == prepare("input-pipeline", image_size=32, batch_size=4).key
+    assert record.configuration.peer_settings["decoder"] == "PIL.Image.draft"
+    (series,) = record.series
+    assert sum(series.examples) >= 4
+    assert record.environment is not None
+    assert package in record.environment.versions
 
 
-def test_timm_trains_the_network_of_the_same_name() -> None:
-    pytest.importorskip("timm", reason="needs tpuens[peers]")
-    from bench.peers.arms.timm_step import build_network
-
-    ours = prepare("train-step", backbone="vgg16", image_size=32, batch_size=2)
-    theirs = prepare("train-step", backbone="vgg16", image_size=32, batch_size=2, loop="timm-channels-last")
-    assert theirs.key == ours.key
-    assert theirs.configuration.peer_settings["memory_format"] == "channels_last"
-    compute = theirs.probes[0]
-    before = compute.fence()
-    compute.step()
-    assert compute.fence() != before
-    weights = sum(parameter.numel() for parameter in build_network("vgg16", 10).parameters())
-    assert weights == 14_719_818  # Keras's VGG16 without its top, and a dense layer of 10
+def test_timm_trains_the_network_of_the_same_name(tmp_path: Path) -> None:
+    if find_spec("timm") is None:
+        pytest.skip("needs tpuens[peers]")
+    record = run(tmp_path, "train-step", backbone="vgg16", loop="timm-channels-last")
+    assert record.workload == prepare("train-step", backbone="vgg16", image_size=32, batch_size=4).key
+    assert record.configuration.peer_settings["memory_format"] == "channels_last"
+    # Keras's VGG16 without its top, and a dense layer of 10.
+    assert record.configuration.peer_settings["parameters"] == 14_719_818

@@ -83,6 +83,7 @@ def _start(work: TrainingWork, memory_format: torch.memory_format) -> Training:
         fence=lambda: float(last.detach().flatten()[0]),  # a CPU has finished when the call returns
         settings={
             "network": TIMM_NETWORKS[work.backbone],
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "memory_format": str(memory_format).removeprefix("torch."),
             "threads": work.threads,
             "optimizer": "torch.optim.Adam, fused",
