@@ -4,7 +4,11 @@ import re
 
 from .messages import Compiled
 
-_USED = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
+# The compiler's two ways to say it: of a program, and of a single step of it that is too large by itself.
+_USED = (
+    re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm"),
+    re.compile(r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)"),
+)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _LIMIT = 2000  # characters; what comes after is a list of the largest allocations
 
@@ -12,7 +16,7 @@ _LIMIT = 2000  # characters; what comes after is a list of the largest allocatio
 def read_refusal(message: str) -> Compiled:
     """Returns what a compiler's error means; the message is kept, its start at least."""
     short = message.strip()[:_LIMIT]
-    found = _USED.search(message)
+    found = next((match for pattern in _USED if (match := pattern.search(message))), None)
     if "RESOURCE_EXHAUSTED" in message:
         return Compiled(
             status="too large",

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from tpuens.errors import ConfigurationError, InterruptedRunError, TpuensError
+from tpuens.training.interrupts import StopRequest, catch_stop_signals
 
 from ..execution.limits import Limits
 from ..records.record import Struct
@@ -102,7 +103,7 @@ class Preflight:
     limits: Limits
     search: bool = True
     on_progress: Callable[[str], None] = lambda words: None
-    _stop: threading.Event = field(default_factory=threading.Event)
+    _request: StopRequest = field(default_factory=StopRequest)
     _locks: dict[ExportOrder, threading.Lock] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -117,24 +118,22 @@ class Preflight:
         """Returns a result for every job, each saved in the folder as soon as it is there.
 
         Raises:
-            InterruptedRunError: Ctrl-C; what is finished is kept, compiles in the cache included.
+            InterruptedRunError: Ctrl-C or SIGTERM; what is finished is kept, compiles in the cache included.
         """
-        results = []
-        with ThreadPoolExecutor(max_workers=workers) as pool:
+        results: list[PreflightResult] = []
+        with ThreadPoolExecutor(max_workers=workers) as pool, catch_stop_signals() as self._request:
             futures = [pool.submit(self.look_at, job) for job in jobs]
-            try:
-                for future in as_completed(futures):
-                    results.append(future.result())
-                    save_result(folder, results[-1])
-                    on_result(results[-1])
-            except KeyboardInterrupt:
-                self._stop.set()
-                for future in futures:
-                    future.cancel()
-                raise InterruptedRunError(
-                    f"Stopped after {len(results)} of {len(jobs)}. What was compiled is kept: the same "
-                    f"command goes on from there. Results: {folder}"
-                ) from None
+            for future in as_completed(futures):
+                if self._request.requested:
+                    for one in futures:
+                        one.cancel()
+                    raise InterruptedRunError(
+                        f"Stopped after {len(results)} of {len(jobs)}. What was compiled is kept: the same "
+                        f"command goes on from there. Results: {folder}"
+                    )
+                results.append(future.result())
+                save_result(folder, results[-1])
+                on_result(results[-1])
         return results
 
     def look_at(self, job: Job) -> PreflightResult:
@@ -238,7 +237,7 @@ class Preflight:
             Path(place),
             limits=self.limits,
             variables=variables,
-            should_stop=self._stop.is_set,
+            should_stop=lambda: self._request.requested,
         )
 
     def _advise(self, step: Step, export: Export | None) -> tuple[str, ...]:

@@ -55,7 +55,14 @@ TARGETS = {
     for target in (
         Target(name="v2", device="TPU v2", topology="v2:2x2", replicas=8, memory_gib=7.48),
         Target(name="v3", device="TPU v3", topology="v3:2x2", replicas=8, memory_gib=15.48),
-        Target(name="v4", device="TPU v4", topology="v4:2x2x1", replicas=4, memory_gib=30.75),
+        Target(
+            name="v4",
+            device="TPU v4",
+            topology="v4:2x2x1",
+            replicas=4,
+            memory_gib=30.75,
+            options={"chip_config_name": "megacore"},  # both cores of a chip as one device, as on a TPU VM
+        ),
         Target(
             name="v5e",
             device="TPU v5e",

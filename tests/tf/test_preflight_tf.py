@@ -1,12 +1,15 @@
 """The preflight for real: TensorFlow's step, compiled by the TPU compiler, where it is installed."""
 
 import importlib.metadata
+import os
 from pathlib import Path
 
 import pytest
 
 from bench.execution.limits import Limits
 from bench.preflight.cache import Cache
+from bench.preflight.child import ask_child
+from bench.preflight.messages import Compiled, CompileOrder
 from bench.preflight.results import PreflightResult
 from bench.preflight.suite import Job, Preflight, Step
 from bench.preflight.targets import TARGETS
@@ -34,6 +37,33 @@ def test_the_graph_of_the_training_step_passes_the_checks_that_need_no_compiler(
     batch, python = found.advice
     assert "not of 128" in batch
     assert "calls Python" in python  # the order of an epoch is drawn there
+
+
+@pytest.mark.skipif(not has_compiler(), reason="the extra preflight is not installed")
+def test_what_is_too_large_is_refused_with_what_the_compiler_allows_each_target(tmp_path: Path) -> None:
+    values = "tensor<500x1000000x128xf32>"
+    (tmp_path / "large.mlir").write_text(
+        f"module @step {{ func.func @main(%a: {values}) -> {values} {{ "
+        f"%0 = stablehlo.add %a, %a : {values} return %0 : {values} }} }}"
+    )
+    for target in TARGETS.values():
+        place = tmp_path / target.name
+        place.mkdir()
+        compiled = ask_child(
+            "bench.preflight.compile",
+            CompileOrder(
+                text=str(tmp_path / "large.mlir"),
+                topology=target.topology,
+                options=target.options,
+                replicas=target.replicas,
+            ),
+            Compiled,
+            place,
+            limits=Limits(seconds=60, memory_bytes=6 * 2**30),
+            variables=dict(os.environ),
+        )
+        assert compiled.status == "too large", compiled.message
+        assert compiled.allowed_bytes == pytest.approx(target.memory_bytes, abs=1)
 
 
 @pytest.mark.skipif(not has_compiler(), reason="the extra preflight is not installed")

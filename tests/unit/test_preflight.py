@@ -1,7 +1,9 @@
 """The preflight without TensorFlow and jax: texts, the search for a batch, models, children, reports."""
 
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -21,7 +23,7 @@ from bench.preflight.results import Attempt, PreflightResult, read_results, save
 from bench.preflight.stablehlo import add_all_reduce, read_findings, rewrite_copies, strip_locations
 from bench.preflight.suite import Job, Preflight, Step
 from bench.preflight.targets import TARGETS, check_replicas, find_targets
-from tpuens.errors import ConfigurationError
+from tpuens.errors import ConfigurationError, InterruptedRunError
 
 GIB = 2**30
 LIMITS = Limits(seconds=20, memory_bytes=4 * GIB)
@@ -137,6 +139,12 @@ def test_a_program_that_is_too_large_says_by_how_much() -> None:
     assert refusal.status == "too large"
     assert refusal.needed_bytes == int(20.5 * GIB)
     assert refusal.allowed_bytes == int(15.48 * GIB)
+    refusal = read_refusal(
+        "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries "
+        "(476.84G) exceeds available HBM (7.48G)."
+    )
+    assert refusal.needed_bytes == int(476.84 * GIB)
+    assert refusal.allowed_bytes == int(7.48 * GIB)
     assert read_refusal("INVALID_ARGUMENT: no").status == "refused"
 
 
@@ -276,6 +284,24 @@ def test_a_killed_compile_leaves_the_rest_of_the_suite_intact_and_a_second_call_
     again = make_preflight(tmp_path)
     again.run(jobs, tmp_path / "results", workers=1)
     assert again.asked == ["compile"]  # the one that was killed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_children_and_saves_nothing_half_done(tmp_path: Path, number: int) -> None:
+    class Signalled(Faked):
+        def _ask(self, name, order, answer, place, variables):  # type: ignore[no-untyped-def]
+            if not self._request.requested:
+                os.kill(os.getpid(), number)
+            while not self._request.requested:
+                time.sleep(0.01)
+            raise StoppedError("It was stopped by the user.")
+
+    check = Signalled(cache=Cache(tmp_path / "cache", lambda name: "1"), limits=LIMITS)
+    step = Step(backbone="vgg16", image_size=32, batch_size=4, dtype_policy="float32")
+    jobs = [Job(step=step, target=TARGETS[name]) for name in ("v2", "v3")]
+    with pytest.raises(InterruptedRunError, match="Stopped after 0 of 2"):
+        check.run(jobs, tmp_path, workers=1)
+    assert not read_results(tmp_path)
 
 
 def test_a_static_look_compiles_nothing(tmp_path: Path) -> None:
