@@ -15,7 +15,7 @@ from tpuens.models.backbones import BACKBONES, DTYPE_POLICIES
 
 from .peers.table import LOADERS, LOOPS, Peer, check_packages
 from .scenarios.table import SCENARIOS
-from .suites import Cache, Colour, Loader, Loop, Scenario
+from .suites import Cache, Colour, Loader, Loop, Optimizer, Scenario
 
 
 def read_settings(texts: Mapping[str, str]) -> dict[str, Any]:
@@ -99,4 +99,5 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "prefetch": _read_count,
     "loop": _read_arm("loop", get_args(Loop), LOOPS),
     "loader": _read_arm("loader", get_args(Loader), LOADERS),
+    "optimizer": _read_name("implementation of the optimizer", get_args(Optimizer)),
 }

@@ -25,6 +25,7 @@ from .options import (
     Loader,
     Loop,
     MemoryLimit,
+    Optimizer,
     Option,
     Prefetch,
     TimeLimit,
@@ -71,6 +72,7 @@ def compare(
     prefetch: Prefetch = None,
     loop: Loop = None,
     loader: Loader = None,
+    optimizer: Optimizer = None,
     data_dir: DataDir = None,
     option: Option = None,
     env: Env = None,
@@ -106,6 +108,7 @@ def compare(
         prefetch=prefetch,
         loop=loop,
         loader=loader,
+        optimizer=optimizer,
     )
     _, scenarios = choose_scenarios(list(arms or []), settings, option, data_dir)
     a, b = make_variants(scenarios, vary, strategy, parse_pairs("env", env or []))

@@ -38,6 +38,10 @@ Loop = Annotated[
 Loader = Annotated[
     str | None, typer.Option(help="Who reads images: tpuens, article, torchvision, pil-draft, grain.")
 ]
+Optimizer = Annotated[
+    str | None,
+    typer.Option(help="Whose optimizer: keras, or fused for one kernel a weight (default the loop's own)."),
+]
 Option = Annotated[
     list[str] | None,
     typer.Option(help="NAME=VALUE for scenarios that have such an option, as `list` shows them."),

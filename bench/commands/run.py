@@ -24,6 +24,7 @@ from .options import (
     Loader,
     Loop,
     MemoryLimit,
+    Optimizer,
     Option,
     Prefetch,
     TimeLimit,
@@ -61,6 +62,7 @@ def run(
     prefetch: Prefetch = None,
     loop: Loop = None,
     loader: Loader = None,
+    optimizer: Optimizer = None,
     data_dir: DataDir = None,
     repeats: Annotated[int, typer.Option(help="Processes for each scenario and strategy.")] = 1,
     option: Option = None,
@@ -97,6 +99,7 @@ def run(
         prefetch=prefetch,
         loop=loop,
         loader=loader,
+        optimizer=optimizer,
     )
     if names and PEERS.name in names:
         others = [name for name in names if name != PEERS.name]

@@ -20,7 +20,6 @@ from ..suites import Request
 from .flops import training_network
 from .scores import make_metrics, make_outcomes
 from .workload import (
-    OPTIMIZER,
     Evaluation,
     Phases,
     Workload,
@@ -28,6 +27,7 @@ from .workload import (
     build_trainer,
     describe_configuration,
     describe_dataset,
+    describe_optimizer,
     describe_pipeline,
     load_parts,
     make_pipeline,
@@ -104,7 +104,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             options={"epochs": epochs, "examples": len(train_part)},
         ),
         configuration=describe_configuration(
-            request, strategy, batch, optimizer=OPTIMIZER, **describe_pipeline(pipeline)
+            request, strategy, batch, optimizer=describe_optimizer(request), **describe_pipeline(pipeline)
         ),
         evaluate=evaluate,
         networks=lambda: [

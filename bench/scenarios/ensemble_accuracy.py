@@ -14,13 +14,13 @@ from .flops import Network, training_network
 from .planting import SPOILT, spoil_weights
 from .scores import make_metrics, make_outcomes
 from .workload import (
-    OPTIMIZER,
     Evaluation,
     Phases,
     Workload,
     build_trainer,
     describe_configuration,
     describe_dataset,
+    describe_optimizer,
     describe_pipeline,
     load_parts,
     make_pipeline,
@@ -117,7 +117,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             options={"members": count, "seeds": seeds, "epochs": epochs, "examples": len(train_part)},
         ),
         configuration=describe_configuration(
-            request, strategy, batch, optimizer=OPTIMIZER, **describe_pipeline(pipelines[0])
+            request, strategy, batch, optimizer=describe_optimizer(request), **describe_pipeline(pipelines[0])
         ),
         evaluate=evaluate,
         dataset_fingerprint=train_part.fingerprint(),

@@ -38,7 +38,7 @@ class ScenarioRow(Row):
 
 
 _INPUT = ("augment", "cache", "prefetch", "loader")  # settings of the input pipeline alone
-_NO_NETWORK = ("backbone", "dtype_policy", "jit", "loop")  # settings of whatever computes
+_NO_NETWORK = ("optimizer", "backbone", "dtype_policy", "jit", "loop")  # settings of whatever computes
 
 SCENARIOS = Table(
     "scenario",
@@ -105,7 +105,7 @@ SCENARIOS = Table(
             options={"largest": 32_000},
             ignores=(
                 *("backbone", "image_size", "batch_size", "dtype_policy", "dataset", "data_dir"),
-                *("colour", "loop", *_INPUT),
+                *("colour", "loop", "optimizer", *_INPUT),
             ),
             compares=("matmul",),
         ),
@@ -114,7 +114,7 @@ SCENARIOS = Table(
             factory="bench.scenarios.inference:prepare",
             summary="latency of one image, and throughput of large batches",
             runs_on="single",
-            ignores=("loop", *_INPUT),
+            ignores=("loop", "optimizer", *_INPUT),
             compares=("latency", "throughput"),
         ),
         ScenarioRow(
@@ -141,7 +141,7 @@ SCENARIOS = Table(
             summary="an ensemble's members one after another, and fused into one graph",
             runs_on="single",
             options={"members": 3},
-            ignores=("loop", *_INPUT),
+            ignores=("loop", "optimizer", *_INPUT),
             compares=("latency", "throughput"),
         ),
     ),

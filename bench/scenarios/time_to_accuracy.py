@@ -11,13 +11,13 @@ from ..records.record import Metric, WorkloadKey
 from ..suites import Request
 from .flops import training_network
 from .workload import (
-    OPTIMIZER,
     Evaluation,
     Phases,
     Workload,
     build_trainer,
     describe_configuration,
     describe_dataset,
+    describe_optimizer,
     describe_pipeline,
     load_parts,
     make_pipeline,
@@ -80,7 +80,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             options={"target_accuracy": target, "epochs": epochs},
         ),
         configuration=describe_configuration(
-            request, strategy, batch, optimizer=OPTIMIZER, **describe_pipeline(pipeline)
+            request, strategy, batch, optimizer=describe_optimizer(request), **describe_pipeline(pipeline)
         ),
         evaluate=evaluate,
         dataset_fingerprint=examples.fingerprint(),

@@ -16,12 +16,12 @@ from .flops import training_network
 from .keras_fit import make_iterator_step
 from .synchronising import make_synchronise_probes
 from .workload import (
-    OPTIMIZER,
     Phases,
     Workload,
     build_trainer,
     describe_configuration,
     describe_dataset,
+    describe_optimizer,
     describe_pipeline,
     load_parts,
     make_pipeline,
@@ -84,7 +84,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             options={"examples": len(examples)},
         ),
         configuration=describe_configuration(
-            request, strategy, batch, optimizer=OPTIMIZER, **describe_pipeline(pipeline)
+            request, strategy, batch, optimizer=describe_optimizer(request), **describe_pipeline(pipeline)
         ),
         probes=(
             probe("compute", compute, 1),

@@ -10,12 +10,12 @@ from .flops import training_network
 from .peer_step import prepare_peer
 from .synchronising import make_synchronise_probes
 from .workload import (
-    OPTIMIZER,
     SYNTHETIC_CLASSES,
     Phases,
     Workload,
     build_trainer,
     describe_configuration,
+    describe_optimizer,
     make_synthetic_batch,
     resolve_batch,
     resolve_image_shape,
@@ -45,7 +45,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             num_classes=SYNTHETIC_CLASSES,
             loss=resolve_loss(request),
         ),
-        configuration=describe_configuration(request, strategy, batch, optimizer=OPTIMIZER),
+        configuration=describe_configuration(request, strategy, batch, optimizer=describe_optimizer(request)),
         probes=(
             Probe(name="compute", step=step, fence=fence, examples_per_step=batch.global_, parameters={}),
             Probe(

@@ -23,13 +23,14 @@ from tpuens.models.backbones import BACKBONES
 from tpuens.models.classifier import build_classifier
 from tpuens.training.loop import Trainer
 from tpuens.training.losses import LossConfig, targets_of
-from tpuens.training.optimizers import make_optimizer
+from tpuens.training.optimizers import Implementation, choose_implementation, make_optimizer
 from tpuens.training.step import share_among_replicas
 
 from ..measuring.timing import Probe
 from ..peers.table import LOOPS
 from ..records.record import Configuration, Metric, Outcomes, WorkloadKey
 from ..suites import Cache, Request
+from .arithmetic import float32_arithmetic, is_tpu
 from .flops import Network
 from .keras_fit import make_batch_step, start_fit
 from .table import SCENARIOS
@@ -117,6 +118,18 @@ def resolve_loss(request: Request) -> str:
     return MIXED_LOSS if mixed else LOSS
 
 
+def resolve_implementation(request: Request) -> Implementation:
+    """Returns whose optimizer trains: what was asked for, else the loop's own."""
+    if request.scenario.optimizer is not None:
+        return request.scenario.optimizer
+    return "keras" if request.scenario.loop == "keras-fit" else choose_implementation()
+
+
+def describe_optimizer(request: Request) -> str:
+    """Returns the optimizer as a configuration names it."""
+    return OPTIMIZER if resolve_implementation(request) == "keras" else f"{OPTIMIZER} (fused)"
+
+
 def describe_configuration(
     request: Request, strategy: Any, batch: BatchSize | None, **more: Any
 ) -> Configuration:
@@ -128,8 +141,8 @@ def describe_configuration(
         per_replica_batch_size=None if batch is None else batch.per_replica,
         global_batch_size=None if batch is None else batch.global_,
         dtype_policy=request.scenario.dtype_policy,
-        float32_arithmetic=_float32_arithmetic(strategy),
-        jit_compile=request.scenario.jit or _is_tpu(strategy),
+        float32_arithmetic=float32_arithmetic(strategy),
+        jit_compile=request.scenario.jit or is_tpu(strategy),
         intra_op_threads=_read_number(variables.get("TF_NUM_INTRAOP_THREADS")),
         inter_op_threads=_read_number(variables.get("TF_NUM_INTEROP_THREADS")),
         keeps_freed_memory=request.strategy.startswith("cpu") and keep_freed_memory(),
@@ -154,7 +167,10 @@ def build_trainer(
         keras.utils.set_random_seed(request.scenario.seed if seed is None else seed)
         model = build_model(request, num_classes=num_classes, backbone=backbone)
         optimizer = make_optimizer(
-            OPTIMIZER, learning_rate=LEARNING_RATE, dtype_policy=request.scenario.dtype_policy
+            OPTIMIZER,
+            learning_rate=LEARNING_RATE,
+            dtype_policy=request.scenario.dtype_policy,
+            implementation=resolve_implementation(request),
         )
         return Trainer(
             model=model,
@@ -281,26 +297,6 @@ def start_step(request: Request, trainer: Trainer, batch: Any, phases: Phases) -
 def describe_dataset(request: Request, default: str = "digits") -> str:
     """Returns the name of the request's data set, checked."""
     return DATASETS[request.scenario.dataset or default].name
-
-
-def _is_tpu(strategy: Any) -> bool:
-    return any("TPU" in device for device in strategy.extended.worker_devices)
-
-
-def _float32_arithmetic(strategy: Any) -> str:
-    """Returns what a float32 product is computed in.
-
-    TPUs multiply float32 in bfloat16 passes; TensorFlow lets GPUs from Ampere (compute capability 8.0) on
-    use TF32 unless told otherwise.
-    """
-    if _is_tpu(strategy):
-        return "bfloat16"
-    if any("GPU" in device for device in strategy.extended.worker_devices):
-        details = tf.config.experimental.get_device_details(tf.config.get_visible_devices("GPU")[0])
-        ampere = details.get("compute_capability", (0, 0)) >= (8, 0)
-        if ampere and tf.config.experimental.tensor_float_32_execution_enabled():
-            return "tf32"
-    return "float32"
 
 
 def _read_number(text: str | None) -> int | None:

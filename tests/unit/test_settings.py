@@ -17,6 +17,7 @@ def test_texts_become_changes_of_a_scenario() -> None:
         "cache": "none",
         "prefetch": "3",
         "loop": "keras-fit",
+        "optimizer": "fused",
     }
     changed = change_scenario(Scenario(name="train-epoch"), read_settings(texts))
     assert changed == Scenario(
@@ -28,6 +29,7 @@ def test_texts_become_changes_of_a_scenario() -> None:
         cache="none",
         prefetch=3,
         loop="keras-fit",
+        optimizer="fused",
     )
 
 
@@ -57,6 +59,7 @@ def test_what_scenarios_ignore_are_settings() -> None:
     ("name", "text", "message"),
     [
         ("loop", "keras", "Did you mean 'keras-fit'"),
+        ("optimizer", "adam", "fused, keras"),
         ("colour", "gray", "Did you mean 'grey'"),
         ("cache", "dsik", "Did you mean 'disk'"),
         ("augment", "shift+mixpu", "Did you mean 'mixup'"),

@@ -7,6 +7,7 @@ Keras's `fit` is not used: in Keras 3 it fails under MultiWorkerMirroredStrategy
 input and callbacks into its times, and it traces with autograph, which is slow.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ import tensorflow as tf
 from ..errors import ConfigurationError
 from ..hardware.strategies import sum_over_replicas
 from ..models.freezing import leaf_layers
+from .batch_norm import fused_batch_norm
 from .losses import Activation
 
 
@@ -80,6 +82,9 @@ class TrainStep:
                 synchronization=tf.VariableSynchronization.ON_READ,
                 aggregation=tf.VariableAggregation.SUM,
             )
+        on_cpu = all("CPU" in device for device in strategy.extended.worker_devices)
+        # Measured on CPUs, and without XLA, which fuses by itself.
+        self._kernels = fused_batch_norm if on_cpu and not jit_compile else contextlib.nullcontext
         one_replica = strategy.num_replicas_in_sync == 1
         self._gradients = _compile(self.compute_gradients, jit_compile and not one_replica)
         replica_step = _compile(self._replica_step, jit_compile and one_replica)
@@ -161,7 +166,8 @@ class TrainStep:
         return gradients, tf.stack([loss_sum, right, tf.cast(tf.shape(targets)[0], tf.float32)])
 
     def _replica_step(self, batch: tuple[Any, Any]) -> None:
-        gradients, totals = self._gradients(batch)
+        with self._kernels():
+            gradients, totals = self._gradients(batch)
         self.optimizer.apply(gradients, self._trained)
         self.totals.assign_add(totals)
 
