@@ -48,6 +48,7 @@ def export_step(order: ExportOrder) -> tuple[str, Export]:
         batch_size=order.batch_size,
         dtype_policy=order.dtype_policy,
         jit=True,
+        optimizer="keras",  # as on a TPU; on this CPU the default would be another
     )
     request = Request(suite="preflight", scenario=scenario, strategy="cpu")
     strategy = open_strategy("cpu")

@@ -81,6 +81,9 @@ class FusedSGD(keras.optimizers.SGD):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one weight and its momentum."""
+        if not self.momentum:
+            super().update_step(gradient, variable, learning_rate)
+            return
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=self.momentums[self._get_variable_index(variable)].handle,
