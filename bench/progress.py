@@ -1,4 +1,4 @@
-"""The progress display of `tpuens-bench run`."""
+"""The progress displays of `tpuens-bench run` and `compare`."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -12,7 +12,9 @@ from .analysis.compare import compare_records
 from .analysis.matching import split_arms
 from .execution.compare_run import ComparisonObserver
 from .execution.messages import Progress
+from .execution.racing import Settings
 from .execution.suite_run import SuiteObserver
+from .execution.tuning import TuningObserver
 from .records.record import RunRecord
 from .suites import Request
 
@@ -60,6 +62,31 @@ class SuiteProgress:
         self._console.print(
             f"{MARKS[record.status]} {escape(self._title)}: {end}", highlight=False, soft_wrap=True
         )
+
+
+class TuningProgress:
+    """Names the request and the settings that are tried; leaves a line behind for what was chosen."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._status = self._console.status("starting")
+        self.observer = TuningObserver(on_progress=self._show, on_end=self._finish)
+
+    def __enter__(self) -> "TuningProgress":
+        self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._status.stop()
+
+    def _show(self, request: Request, settings: Settings, progress: Progress) -> None:
+        tried = ", ".join(f"{name} {value}" for name, value in settings.items())
+        self._status.update(escape(f"tuning {request.title} · {tried} · {progress.phase.replace('_', ' ')}"))
+
+    def _finish(self, request: Request, what: str) -> None:
+        self._console.print(escape(f"{request.title}: {what}"), highlight=False, soft_wrap=True)
 
 
 def _format_left(seconds: float) -> str:

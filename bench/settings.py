@@ -97,6 +97,8 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "colour": _read_name("colour", get_args(Colour)),
     "cache": _read_name("cache", get_args(Cache)),
     "prefetch": _read_count,
+    "num_parallel_calls": _read_count,
+    "steps_per_execution": _read_count,
     "loop": _read_arm("loop", get_args(Loop), LOOPS),
     "loader": _read_arm("loader", get_args(Loader), LOADERS),
     "optimizer": _read_name("implementation of the optimizer", get_args(Optimizer)),

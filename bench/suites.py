@@ -12,7 +12,7 @@ import msgspec
 
 from tpuens.errors import ConfigurationError, unknown_name_error
 
-from .records.record import Parameter
+from .records.record import Parameter, Tuning
 from .scenarios.table import SCENARIOS
 
 Colour = Literal["rgb", "grey"]
@@ -47,6 +47,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         augment: Names in the core's table of augmentations.
         cache: Where decoded images are kept.
         prefetch: Batches that the input pipeline keeps ready.
+        num_parallel_calls: Images that the input pipeline reads at a time; None for one on each core.
         loop: Whose training loop runs: ours, Keras's `fit`, or PyTorch's with a network of timm.
         loader: Who reads and decodes the images: we, or what users would run instead.
         optimizer: Whose implementation of it; None leaves that to the core.
@@ -68,6 +69,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     colour: Colour = "rgb"
     cache: Cache | None = None
     prefetch: int | None = None
+    num_parallel_calls: int | None = None
     loop: Loop = "tpuens"
     loader: Loader = "tpuens"
     optimizer: Optimizer | None = None
@@ -88,12 +90,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     repeat: int = 0
     variables: dict[str, str] = {}  # environment variables, set before TensorFlow is imported
     profile: str | None = None  # a folder for a trace of a few more steps, after the timed ones
+    tuning: Tuning | None = None  # how its settings were chosen, for the record
 
     @property
     def key(self) -> str:
         """A name that requests for the same thing share, whatever the repeat or the place of the data."""
         scenario = msgspec.structs.replace(self.scenario, data_dir=None, seconds=0)
-        same = msgspec.structs.replace(self, repeat=0, suite="", profile=None, scenario=scenario)
+        same = msgspec.structs.replace(self, repeat=0, suite="", profile=None, tuning=None, scenario=scenario)
         return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:12]
 
     @property

@@ -39,8 +39,14 @@ class MachineRatio:
 
     @property
     def division(self) -> str:
-        """Returns "fixed" where but for the device both are configured alike, else what differs."""
-        return "fixed" if not self.differences else f"differs in {'; '.join(self.differences)}"
+        """Returns "fixed" where but for the device both are configured alike, else what differs.
+
+        Where both settings were chosen by trials on their own machines, that is "tuned".
+        """
+        if not self.differences:
+            return "fixed"
+        tuned = "tuned: each its own; " if self.row.tuning and self.reference.tuning else ""
+        return f"{tuned}differs in {'; '.join(self.differences)}"
 
     @property
     def claim(self) -> str:

@@ -39,6 +39,7 @@ class Row:
         kind: Which figure is the reading's result, and so which table it stands in.
         setup: What else of the run's environment can change its figures; see `setup_facts`.
         distinction: In which of these it differs from rows that are alike in all else; from pooling.
+        tuning: How the run's settings were chosen, where trials chose them.
         series: The series' name.
         reading: The series' name and parameters in words.
         parameters: The series' parameters, sorted.
@@ -74,6 +75,7 @@ class Row:
     reason: str | None = None
     setup: Setup = ()
     distinction: str = ""
+    tuning: str = ""
     series: str = ""
     reading: str = ""
     parameters: tuple[tuple[str, Parameter], ...] = ()
@@ -227,6 +229,7 @@ def _record_row(record: RunRecord, machine: str) -> Row:
         created=record.created,
         reason=record.reason,
         setup=setup_facts(record.environment),
+        tuning=record.tuning.why if record.tuning else "",
         peak_resident_bytes=memory.peak_resident_bytes if memory else None,
         peak_device_bytes=max(memory.device_peak_bytes.values(), default=None) if memory else None,
         first_step_seconds=_first_step_seconds(record),

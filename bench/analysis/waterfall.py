@@ -142,7 +142,8 @@ def _find_parts(series: Series, record: RunRecord) -> dict[Part, float]:
         return {**parts, "compute": rest, "fence": fence}
     # In a block the queue fills up, and then a call waits for the device; the warm-up's steps had it empty.
     free = describe(series.warmup_call_seconds[len(series.warmup_call_seconds) // 2 :])
-    host = min(called, steps * free.median) if free else called
+    calls = steps / record.configuration.steps_per_execution
+    host = min(called, calls * free.median) if free else called
     return {**parts, "host": host, "device": max(0.0, rest - host), "fence": fence}
 
 

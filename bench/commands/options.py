@@ -1,5 +1,6 @@
 """Options that several commands have, and what they make of the scenarios that are asked for."""
 
+import functools
 import json
 import re
 import subprocess
@@ -32,6 +33,8 @@ Augment = Annotated[
 Colour = Annotated[str | None, typer.Option(help="rgb or grey.")]
 Cache = Annotated[str | None, typer.Option(help="Where decoded images are kept: none or memory.")]
 Prefetch = Annotated[int | None, typer.Option(help="Batches that are made ahead.")]
+NumParallelCalls = Annotated[int | None, typer.Option(help="Images that are read at a time.")]
+StepsPerExecution = Annotated[int | None, typer.Option(help="Training steps in a call.")]
 Loop = Annotated[
     str | None, typer.Option(help="Whose training loop: tpuens, keras-fit, timm or timm-channels-last.")
 ]
@@ -166,14 +169,25 @@ def check_strategies(names: list[str] | None) -> list[str]:
 
 
 def find_strategies() -> list[str]:
-    """Returns every strategy that can run here; another process looks, so TensorFlow stays out of this."""
+    """Returns every strategy that can run here."""
+    strategies = look_at_machine()["strategies"]
+    return [name for name, reason in strategies.items() if reason is None and name != "multi-worker"]
+
+
+@functools.cache
+def look_at_machine() -> dict[str, Any]:
+    """Returns what `tpuens devices` tells; another process looks, so TensorFlow stays out of this.
+
+    Raises:
+        DeviceError: It fails.
+    """
     start = "from tpuens.cli import main; import sys; sys.argv[1:] = ['devices', '--json']; main()"
     typer.echo("Looking at what this machine has …", err=True)
     answer = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False)
     if answer.returncode:
         raise DeviceError(f"`tpuens devices` failed: {answer.stderr.strip().splitlines()[-1:]}")
-    strategies = json.loads(answer.stdout)["strategies"]
-    return [name for name, reason in strategies.items() if reason is None and name != "multi-worker"]
+    found: dict[str, Any] = json.loads(answer.stdout)
+    return found
 
 
 def parse_pairs(field: str, texts: list[str]) -> dict[str, str]:

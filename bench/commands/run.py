@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from tpuens.commands.options import DataDir
@@ -24,14 +25,17 @@ from .options import (
     Loader,
     Loop,
     MemoryLimit,
+    NumParallelCalls,
     Optimizer,
     Option,
     Prefetch,
+    StepsPerExecution,
     TimeLimit,
     check_strategies,
     choose_scenarios,
     collect_settings,
     find_strategies,
+    look_at_machine,
     make_limits,
     parse_pairs,
 )
@@ -60,6 +64,8 @@ def run(
     colour: Colour = None,
     cache: Cache = None,
     prefetch: Prefetch = None,
+    num_parallel_calls: NumParallelCalls = None,
+    steps_per_execution: StepsPerExecution = None,
     loop: Loop = None,
     loader: Loader = None,
     optimizer: Optimizer = None,
@@ -71,6 +77,17 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Run only what is missing.")] = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Keep a TensorBoard trace of a few steps after the timed ones.")
+    ] = False,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune",
+            help="Choose batch size, XLA, steps a call and threads by short trials before measuring; what "
+            "you set yourself stays. What was found is kept for the next time.",
+        ),
+    ] = False,
+    retune: Annotated[
+        bool, typer.Option("--retune", help="As --tune, and try again what was found before.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the runs and the time they take.")
@@ -97,6 +114,8 @@ def run(
         colour=colour,
         cache=cache,
         prefetch=prefetch,
+        num_parallel_calls=num_parallel_calls,
+        steps_per_execution=steps_per_execution,
         loop=loop,
         loader=loader,
         optimizer=optimizer,
@@ -113,7 +132,7 @@ def run(
             f"--only and --budget belong to {PEERS.name}, whose runs are comparisons. Received: {names}"
         )
     if resume:
-        _refuse_with_resume(names, strategy, option, *settings.values())
+        _refuse_with_resume(names, strategy, option, *settings.values(), tune or retune or None)
         folder = results or suite_run.find_interrupted()
         plan = suite_run.load_plan(folder)
         requests = suite_run.find_missing(folder, plan)
@@ -135,8 +154,14 @@ def run(
         requests = list(plan.requests)
     if dry_run:
         _print_plan(requests, folder)
+        if tune or retune:
+            typer.echo("Trials of settings come before them, for minutes where none are kept.")
         return
     if not resume:
+        suite_run.check_unused(folder)
+        if tune or retune:
+            requests = _tune(requests, folder, settings, (time_limit, memory_limit), retune=retune)
+            plan = msgspec.structs.replace(plan, requests=tuple(requests))
         suite_run.save_plan(folder, plan)
     if profile:
         requests = suite_run.profile_requests(requests, folder)
@@ -158,6 +183,30 @@ def _refuse_with_resume(*given: Any) -> None:
             "--resume goes on with a folder's runs as they were asked for: give it --results alone, or start "
             f"a new run. Received: {', '.join(str(value) for value in given if value)}"
         )
+
+
+def _tune(
+    requests: list[Request],
+    folder: Path,
+    typed: dict[str, str],
+    limits: tuple[float, float | None],
+    *,
+    retune: bool,
+) -> list[Request]:
+    from ..execution.tuning import Tuner
+    from ..progress import TuningProgress
+
+    machine = look_at_machine()
+    with TuningProgress() as progress:
+        return Tuner(
+            fingerprint=machine["fingerprint"],
+            versions=machine["versions"],
+            logs=folder / "logs",
+            make_limits=lambda: make_limits(*limits),
+            typed=typed,
+            retune=retune,
+            observer=progress.observer,
+        ).tune(requests)
 
 
 def _print_plan(requests: list[Request], folder: Path) -> None:

@@ -218,10 +218,12 @@ class LiveWorker:
                 per_replica_batch_size=scenario.batch_size,
                 dtype_policy=scenario.dtype_policy,
                 jit_compile=scenario.jit,
+                steps_per_execution=scenario.steps_per_execution,
                 planted=scenario.planted,
             ),
             environment=described.environment,
             turns=turns,
+            tuning=request.tuning,
         )
         refused = outcome.refused
         if self.finished:

@@ -66,12 +66,13 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 
 class Outline(msgspec.Struct, frozen=True, kw_only=True):
-    """A probe as its worker describes it; see `bench.measuring.timing.Probe`."""
+    """A probe as its worker describes it; see `bench.measuring.timing.Probe`. Its steps are calls."""
 
     name: str
     sample: Literal["block", "step"]
     min_steps: int
     max_block_steps: int
+    examples_per_call: int = 0
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):

@@ -73,18 +73,27 @@ def default_folder(suite: str, results: Path = Path("results")) -> Path:
     return results / "runs" / f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{suite.replace('+', '-')[:60]}"
 
 
+def check_unused(folder: Path) -> None:
+    """Checks that no call has started the folder.
+
+    Raises:
+        ConfigurationError: One has.
+    """
+    if (folder / PLAN_FILE).exists():
+        raise ConfigurationError(
+            "Results of one call go to a folder of their own: choose another --results, or go on with the "
+            f"runs in this one by --resume. Received: results={str(folder)!r}, which holds {PLAN_FILE}"
+        )
+
+
 def save_plan(folder: Path, plan: Plan) -> None:
     """Writes what the folder is for.
 
     Raises:
         ConfigurationError: It was started for something else already.
     """
+    check_unused(folder)
     path = folder / PLAN_FILE
-    if path.exists():
-        raise ConfigurationError(
-            "Results of one call go to a folder of their own: choose another --results, or go on with the "
-            f"runs in this one by --resume. Received: results={str(folder)!r}, which holds {PLAN_FILE}"
-        )
     write_file(path, msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n", overwrite=False)
 
 

@@ -76,4 +76,5 @@ def _outline(probe: Probe) -> Outline:
         sample=probe.sample,
         min_steps=probe.min_steps,
         max_block_steps=probe.max_block_steps,
+        examples_per_call=probe.examples_per_step * probe.steps_per_call,
     )

@@ -29,7 +29,7 @@ ARMS: tuple[Arm, Arm] = ("A", "B")
 MOST_SINGLE_STEPS = 250  # in a turn: each is a sample in the record
 PARTNER_ENDED = "It was stopped, since the other arm of its pair had ended."
 # A waiting arm must leave room on a GPU for the other one.
-_SHARED_DEVICE = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+SHARED_DEVICE = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ def run_pair(
             root=side.root,
             takes_turns=True,
             partner=sides[1].request if one_process else None,
-            variables=_SHARED_DEVICE,
+            variables=SHARED_DEVICE,
             command=side.command,
         )
         for side in (sides[:1] if one_process else sides)

@@ -36,9 +36,12 @@ class Probe:
 
     Attributes:
         name: The name of its series.
-        step: Does one step; returns the seconds that it waited for input, or None where it takes none.
+        step: Does one step, or a call of several; returns the seconds that it waited for input, or None where
+            it takes none or cannot tell.
         fence: Returns once the device has finished all steps.
         examples_per_step: Examples in a step; for a matrix product 0.
+        steps_per_call: Steps that one call of `step` does. Wherever else steps are counted before they are
+            timed (warm-up, blocks, the two below) a call counts as one.
         sample: "block" for throughput, "step" for latency.
         parameters: What tells it from other series of the same name.
         min_steps: At least so many steps in all blocks together, such as two epochs.
@@ -54,6 +57,7 @@ class Probe:
     examples_per_step: int
     sample: Sample = "block"
     parameters: dict[str, Parameter]
+    steps_per_call: int = 1
     min_steps: int = 1
     max_block_steps: int = MAX_BLOCK_STEPS
     setting: Callable[[], AbstractContextManager[object]] = nullcontext
@@ -195,8 +199,8 @@ def make_series(probe: Probe, blocks: Sequence[Block], warmup: Sequence[Block]) 
         name=probe.name,
         fence=probe.sample,
         parameters=probe.parameters,
-        steps=tuple(block.steps for block in blocks),
-        examples=tuple(block.steps * probe.examples_per_step for block in blocks),
+        steps=tuple(block.steps * probe.steps_per_call for block in blocks),
+        examples=tuple(block.steps * probe.steps_per_call * probe.examples_per_step for block in blocks),
         seconds=tuple(block.seconds for block in blocks),
         warmup_seconds=tuple(block.seconds for block in warmup),
         warmup_call_seconds=tuple(block.call_seconds for block in warmup),

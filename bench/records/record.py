@@ -117,7 +117,8 @@ class Series(Struct, frozen=True, kw_only=True):
     steps: tuple[int, ...]  # steps in each sample
     examples: tuple[int, ...]  # examples in each sample; a partial batch counts what it holds
     seconds: tuple[float, ...]  # wall time of each sample
-    warmup_seconds: tuple[float, ...] = ()  # single steps, fenced, before the samples; never mixed in
+    # Single steps, or calls of `steps_per_execution`, fenced, before the samples; never mixed in.
+    warmup_seconds: tuple[float, ...] = ()
     warmup_call_seconds: tuple[float, ...] = ()  # of these: inside the call, with the device idle before
     blocked_seconds: tuple[float, ...] | None = None  # of `seconds`: how long next() kept the loop waiting
     call_seconds: tuple[float, ...] | None = None  # of `seconds`: inside the step's calls, next() left out

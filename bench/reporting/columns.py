@@ -151,6 +151,10 @@ def _gibibytes(size: int | None) -> str:
     return format_number(size / 2**30) if size is not None else ""
 
 
+def _details(row: Row) -> str:
+    return details(row.workload, row.configuration) + ("; tuned" if row.tuning else "")
+
+
 def _note(row: Row) -> str:
     # The reason has a column of its own in the report.
     return "; ".join(f"⚠ {caution.message}" for caution in row.cautions)
@@ -239,7 +243,7 @@ COLUMNS = (
     Column(header="status", text=lambda row: row.outcome if row.kind == "nothing" else ""),
     Column(header="reason", text=lambda row: row.reason or "", wraps=True),
     Column(header="set-up", text=lambda row: row.distinction, wraps=True),
-    Column(header="details", text=lambda row: details(row.workload, row.configuration), wraps=True),
+    Column(header="details", text=_details, wraps=True),
     Column(header="cautions", text=_note, wraps=True),
 )
 
@@ -254,7 +258,7 @@ CSV_COLUMNS: dict[str, Callable[[Row], object]] = {
     "backbone": lambda row: workload_name(row.workload),
     "strategy": lambda row: row.configuration.strategy,
     "batch_size": lambda row: row.batch_size,
-    "details": lambda row: details(row.workload, row.configuration),
+    "details": _details,
     "setup": lambda row: "; ".join(f"{name} {value}" for name, value in row.setup),
     "status": lambda row: row.outcome,
     "reason": lambda row: row.reason,

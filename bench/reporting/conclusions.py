@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from ..analysis.crossover import Crossover, find_crossovers
-from ..analysis.labels import configuration_text
+from ..analysis.labels import configuration_text, workload_name
 from ..analysis.summary import Row
 from .growth import describe_caches, describe_fusing, describe_growth
 from .numbers import format_number
@@ -16,7 +16,14 @@ def conclude(rows: Sequence[Row]) -> list[str]:
     Args:
         rows: As `bench.analysis.pooling.pool` gives them.
     """
-    answers = (compare_devices, explain_waterfalls, describe_growth, describe_caches, describe_fusing)
+    answers = (
+        compare_devices,
+        explain_waterfalls,
+        describe_growth,
+        describe_caches,
+        describe_fusing,
+        explain_tunings,
+    )
     return [sentence for answer in answers for sentence in answer(rows)]
 
 
@@ -41,6 +48,17 @@ def compare_devices(rows: Iterable[Row]) -> list[str]:
                 f"{format_number(best.best_flops_per_second / 1e9)} GFLOP/s, came at n = {best.best_n:,}."
             )
     return sentences
+
+
+def explain_tunings(rows: Iterable[Row]) -> list[str]:
+    """Returns how the settings of runs were chosen, once for all readings of a run."""
+    sentences = [
+        f"Settings of {row.workload.scenario} {workload_name(row.workload)} on {row.configuration.strategy}, "
+        f"{row.machine}. {row.tuning}"
+        for row in rows
+        if row.tuning
+    ]
+    return list(dict.fromkeys(sentences))
 
 
 def _crossover_text(crossover: Crossover) -> str:

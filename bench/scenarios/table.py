@@ -20,6 +20,7 @@ class ScenarioRow(Row):
         works_ahead: Whether it makes batches ahead. Then a process is stopped while it is not its turn, or
             it would take the other arm's cores and begin its own turn with what it made meanwhile; and
             turns are longer, so that what is left of that does not count.
+        tunes: Settings that `run --tune` chooses, by the last of those probes.
     """
 
     runs_on: Literal["every", "single", "host"] = "every"
@@ -27,6 +28,7 @@ class ScenarioRow(Row):
     ignores: tuple[str, ...] = ()
     compares: tuple[str, ...] = ()
     works_ahead: bool = False
+    tunes: tuple[str, ...] = ()
 
     def choose_strategies(self, names: Sequence[str]) -> list[str]:
         """Returns those of the strategies under which the scenario says something of its own."""
@@ -37,8 +39,10 @@ class ScenarioRow(Row):
         return list(names)
 
 
-_INPUT = ("augment", "cache", "prefetch", "loader")  # settings of the input pipeline alone
-_NO_NETWORK = ("optimizer", "backbone", "dtype_policy", "jit", "loop")  # settings of whatever computes
+_INPUT = ("augment", "cache", "prefetch", "num_parallel_calls", "loader")  # of the input pipeline alone
+_LOOP = ("loop", "steps_per_execution")
+_NO_NETWORK = ("optimizer", "backbone", "dtype_policy", "jit", *_LOOP)  # settings of whatever computes
+_STEP = ("batch_size", "jit", "intra_op_threads", "steps_per_execution")  # what may speed up a training step
 
 SCENARIOS = Table(
     "scenario",
@@ -50,6 +54,7 @@ SCENARIOS = Table(
             runs_on="host",
             ignores=_NO_NETWORK,
             compares=("input",),
+            tunes=("batch_size", "num_parallel_calls"),
             works_ahead=True,
         ),
         ScenarioRow(
@@ -72,6 +77,7 @@ SCENARIOS = Table(
             summary="the training step alone, on a synthetic batch that lies on the device",
             ignores=_INPUT,
             compares=("compute",),
+            tunes=_STEP,
         ),
         ScenarioRow(
             name="train-epoch",
@@ -80,6 +86,7 @@ SCENARIOS = Table(
             options={"examples": 0},  # the first so many only; 0: all of them
             ignores=("loader",),
             compares=("both",),
+            tunes=(*_STEP, "num_parallel_calls"),
         ),
         ScenarioRow(
             name="head-training",
@@ -87,7 +94,7 @@ SCENARIOS = Table(
             summary="a head on a frozen backbone: images in each epoch, or features once",
             options={"epochs": 8, "examples": 256},
             runs_on="single",
-            ignores=("loop", "loader", "augment"),
+            ignores=(*_LOOP, "loader", "augment"),
         ),
         ScenarioRow(
             name="time-to-accuracy",
@@ -95,7 +102,7 @@ SCENARIOS = Table(
             summary="train until the validation accuracy reaches a target",
             runs_on="single",
             options={"target_accuracy": 0.95, "epochs": 30},
-            ignores=("loop", "loader"),
+            ignores=(*_LOOP, "loader"),
         ),
         ScenarioRow(
             name="matmul",
@@ -105,7 +112,7 @@ SCENARIOS = Table(
             options={"largest": 32_000},
             ignores=(
                 *("backbone", "image_size", "batch_size", "dtype_policy", "dataset", "data_dir"),
-                *("colour", "loop", "optimizer", *_INPUT),
+                *("colour", *_LOOP, "optimizer", *_INPUT),
             ),
             compares=("matmul",),
         ),
@@ -114,8 +121,9 @@ SCENARIOS = Table(
             factory="bench.scenarios.inference:prepare",
             summary="latency of one image, and throughput of large batches",
             runs_on="single",
-            ignores=("loop", "optimizer", *_INPUT),
+            ignores=(*_LOOP, "optimizer", *_INPUT),
             compares=("latency", "throughput"),
+            tunes=("batch_size", "jit", "intra_op_threads"),
         ),
         ScenarioRow(
             name="ensemble-accuracy",
@@ -125,7 +133,7 @@ SCENARIOS = Table(
             # backbones: names separated by commas, taken in turn by the members; "" for the scenario's own
             # examples: train on the first so many only; 0: all of them
             options={"members": 3, "seeds": 1, "epochs": 3, "backbones": "", "examples": 0},
-            ignores=("loop", "loader"),
+            ignores=(*_LOOP, "loader"),
         ),
         ScenarioRow(
             name="agreement",
@@ -133,7 +141,7 @@ SCENARIOS = Table(
             summary="the same weights on the CPU, under other dtype policies, with XLA: the same answers?",
             runs_on="single",
             options={"epochs": 2, "examples": 0},
-            ignores=("loop", "loader"),
+            ignores=(*_LOOP, "loader"),
         ),
         ScenarioRow(
             name="ensemble-inference",
@@ -141,7 +149,7 @@ SCENARIOS = Table(
             summary="an ensemble's members one after another, and fused into one graph",
             runs_on="single",
             options={"members": 3},
-            ignores=("loop", "optimizer", *_INPUT),
+            ignores=(*_LOOP, "optimizer", *_INPUT),
             compares=("latency", "throughput"),
         ),
     ),

@@ -55,6 +55,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             with phases("evaluation"):
                 scores = compute_scores(validation_part.known_labels, trainer.predict(validation))
             elapsed = time.perf_counter() - start
+            assert report.blocked_seconds is not None, "a step a call is waited for"
             where: dict[str, str | int | float | bool] = {"epoch": epoch + 1, "split": "validation"}
             metrics += [
                 Metric(name="top_1_accuracy", value=scores.top_1_accuracy, parameters=where),

@@ -7,6 +7,7 @@ On a CPU input and compute share the cores, so subtracting the readings says not
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from ..measuring.timing import Probe
@@ -53,23 +54,27 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         for _ in itertools.islice(trainer.open_epochs(pipeline, 0), steps):
             pass
 
-    batches = trainer.open_epochs(pipeline, 0)
+    batches, per_call = trainer.open_epochs(pipeline, 0), request.scenario.steps_per_execution
     both: Callable[[], float | None] = make_feed_step(batches, trainer.step)
-    if request.scenario.loop == "keras-fit":
+    if per_call > 1:
+        both = partial(trainer.step.run, batches, per_call)
+    elif request.scenario.loop == "keras-fit":
         both = make_iterator_step(trainer, batches)
+    if per_call > 1 or request.scenario.loop == "keras-fit":
         with phases("second_trace"):  # for batches of another origin than those of the first step
             both()
             trainer.step.fence()
 
-    def probe(name: str, step: Callable[[], float | None], min_steps: int) -> Probe:
+    def probe(name: str, step: Callable[[], float | None], min_steps: int, per_call: int = per_call) -> Probe:
         return Probe(
             name=name,
             step=step,
             fence=trainer.step.fence,
             examples_per_step=batch.global_,
+            steps_per_call=per_call,
             parameters={},
-            min_steps=min_steps,
-            max_block_steps=steps,
+            min_steps=-(-min_steps // per_call),
+            max_block_steps=-(-steps // per_call),
         )
 
     return Workload(
@@ -88,7 +93,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         ),
         probes=(
             probe("compute", compute, 1),
-            probe("input", make_feed_step(trainer.open_epochs(pipeline, 0)), EPOCHS * steps),
+            probe("input", make_feed_step(trainer.open_epochs(pipeline, 0)), EPOCHS * steps, 1),
             probe("both", both, EPOCHS * steps),
             *make_synchronise_probes(trainer, phases),
         ),

@@ -1,5 +1,6 @@
 """The training step alone, on a synthetic batch that already lies on the device."""
 
+from dataclasses import replace
 from typing import Any
 
 from ..measuring.timing import Probe
@@ -27,7 +28,10 @@ DEFAULT_BATCH_SIZE = 64
 
 
 def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
-    """Returns the step to time: throughput in blocks, then latency step by step."""
+    """Returns the step to time: throughput in blocks, then latency step by step.
+
+    A call of several steps does not tell what one of them takes, so latency is left out there.
+    """
     batch = resolve_batch(request, strategy, DEFAULT_BATCH_SIZE)
     if request.scenario.loop in LOOPS:
         return prepare_peer(request, strategy, phases, batch)
@@ -36,6 +40,15 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     trainer = build_trainer(request, strategy, phases, batch=batch, num_classes=SYNTHETIC_CLASSES)
     step = start_step(request, trainer, synthetic, phases)
     fence = trainer.step.fence
+    compute = Probe(
+        name="compute",
+        step=step,
+        fence=fence,
+        examples_per_step=batch.global_,
+        steps_per_call=request.scenario.steps_per_execution,
+        parameters={},
+    )
+    latency = replace(compute, name="latency", sample="step")
     return Workload(
         key=WorkloadKey(
             scenario="train-step",
@@ -47,15 +60,8 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         ),
         configuration=describe_configuration(request, strategy, batch, optimizer=describe_optimizer(request)),
         probes=(
-            Probe(name="compute", step=step, fence=fence, examples_per_step=batch.global_, parameters={}),
-            Probe(
-                name="latency",
-                step=step,
-                fence=fence,
-                examples_per_step=batch.global_,
-                sample="step",
-                parameters={},
-            ),
+            compute,
+            *([latency] if compute.steps_per_call == 1 else []),
             *make_synchronise_probes(trainer, phases),
         ),
         fence=fence,

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -143,6 +144,7 @@ def describe_configuration(
         dtype_policy=request.scenario.dtype_policy,
         float32_arithmetic=float32_arithmetic(strategy),
         jit_compile=request.scenario.jit or is_tpu(strategy),
+        steps_per_execution=request.scenario.steps_per_execution,
         intra_op_threads=_read_number(variables.get("TF_NUM_INTRAOP_THREADS")),
         inter_op_threads=_read_number(variables.get("TF_NUM_INTEROP_THREADS")),
         keeps_freed_memory=request.strategy.startswith("cpu") and keep_freed_memory(),
@@ -229,7 +231,7 @@ def make_pipeline(request: Request, examples: Examples, *, cache: Cache = "memor
             targets=targets_of(resolve_loss(request)),
             cache=scenario.cache or cache,
             seed=scenario.seed,
-            num_parallel_calls=count_parallel_calls(),
+            num_parallel_calls=scenario.num_parallel_calls or count_parallel_calls(),
             prefetch=PREFETCH_BATCHES if scenario.prefetch is None else scenario.prefetch,
         ),
     )
@@ -267,15 +269,22 @@ def make_synthetic_images(request: Request, strategy: Any, batch: BatchSize) -> 
 def start_step(request: Request, trainer: Trainer, batch: Any, phases: Phases) -> Callable[[], None]:
     """Traces and compiles the training step, runs it once, and returns it bound to the batch.
 
-    Under Keras's fit tracing is part of the first step. Calling its function on a batch, as `fit` does not,
-    traces it again, which is a phase of the instrument's own.
+    What is returned runs as many steps a call as the scenario says. Under Keras's fit tracing is part of the
+    first step. Calling its function on a batch, as `fit` does not, traces it again, which is a phase of the
+    instrument's own.
 
     Raises:
-        ConfigurationError: The loop is none of Keras's.
+        ConfigurationError: The loop is none of Keras's, or several steps a call of another loop than ours.
     """
     if request.scenario.loop in LOOPS:
         raise ConfigurationError(
             f"Its step alone is timed: take train-step. Received: loop={request.scenario.loop!r}"
+        )
+    steps = request.scenario.steps_per_execution
+    if steps > 1 and request.scenario.loop != "tpuens":
+        raise ConfigurationError(
+            f"Only the loop tpuens takes several steps a call here. Received: steps_per_execution={steps}, "
+            f"loop={request.scenario.loop!r}"
         )
     if request.scenario.loop == "keras-fit":
         with phases("first_step"):
@@ -287,11 +296,12 @@ def start_step(request: Request, trainer: Trainer, batch: Any, phases: Phases) -
             trainer.step.fence()
         return step
     with phases("trace"):
-        trainer.step.trace(batch)
+        trainer.step.trace(batch, steps)
+    step = partial(trainer.step.run, batch, steps) if steps > 1 else partial(trainer.step, batch)
     with phases("first_step"):
-        trainer.step(batch)
+        step()
         trainer.step.fence()
-    return lambda: trainer.step(batch)
+    return step
 
 
 def describe_dataset(request: Request, default: str = "digits") -> str:

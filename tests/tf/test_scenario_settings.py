@@ -97,6 +97,30 @@ def test_an_epoch_by_keras_fit_records_what_it_was() -> None:
     compute.step()
 
 
+def test_a_call_of_several_steps_trains_as_many_and_takes_its_batches_itself() -> None:
+    for one, other in zip(weights_after(6), weights_after(6, steps_per_execution=3), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    workload = prepare(
+        name="train-epoch", steps_per_execution=3, num_parallel_calls=1, options={"examples": 64}
+    )
+    configuration = workload.configuration
+    assert (configuration.steps_per_execution, configuration.num_parallel_calls) == (3, 1)
+    compute, feed, both = workload.probes
+    assert [probe.steps_per_call for probe in workload.probes] == [3, 1, 3]
+    assert [probe.max_block_steps for probe in workload.probes] == [3, 8, 3]
+    assert both.min_steps == 6  # calls, for two epochs of 8 steps
+    before = both.fence()
+    assert both.step() is None
+    assert both.fence() != before
+    assert feed.step() is not None
+    compute.step()
+
+
+def test_another_loop_takes_a_step_a_call() -> None:
+    with pytest.raises(ConfigurationError, match="Only the loop tpuens"):
+        prepare(name="train-step", steps_per_execution=3, loop="keras-fit")
+
+
 def test_what_is_not_set_is_as_it_was() -> None:
     workload = prepare(name="train-epoch", options={"examples": 32})
     assert workload.key.loss == "sparse_categorical_crossentropy"

@@ -84,6 +84,21 @@ def test_tracing_ahead_changes_no_weight_and_is_not_done_again() -> None:
     assert step._step.experimental_get_tracing_count() == 1
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_call_of_several_steps_does_what_as_many_calls_do(jit_compile: bool) -> None:
+    one, several, batch = make_step(jit_compile=jit_compile), make_step(jit_compile=jit_compile), make_batch()
+    for _ in range(5):
+        one(batch)
+    several.trace(batch, 3)
+    assert several.read_totals()[2] == 0
+    several.run(batch, 3)
+    several.run(batch, 2)
+    assert several._steps.experimental_get_tracing_count() == 1
+    assert several.read_totals() == pytest.approx(one.read_totals(), rel=1e-5)
+    for weight, value in zip(several.model.trainable_variables, one.model.trainable_variables, strict=True):
+        np.testing.assert_allclose(weight.numpy(), value.numpy(), atol=1e-6)
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_a_mixed_policy_trains_and_keeps_float32_weights(policy: str) -> None:
     step, batch = make_step(dtype_policy=policy), make_batch()
@@ -268,8 +283,12 @@ for loss, trainable in (
     targets = labels if targets_of(loss) == "index" else tf.one_hot(labels, 3)
     batch = share_among_replicas(strategy, (images, targets))
     kept = norm.get_weights()
-    for _ in range(20):
-        step(batch)
+    if sys.argv[2] == "jit":
+        step.run(batch, 17)
+        step.run(batch, 3)
+    else:
+        for _ in range(20):
+            step(batch)
     step.synchronise()
     step.synchronise()
     predict = PredictStep(model=model, strategy=strategy, activation=activation_of(loss))
@@ -299,6 +318,7 @@ def train(strategy: str, jit: str = "no") -> dict[str, dict[str, list[float]]]:
 
 
 def test_three_replicas_learn_what_one_learns_from_the_same_global_batch() -> None:
+    """The three, compiled, run in calls of several steps; the one in calls of one."""
     ones, threes = train("cpu"), train("cpu-mirrored:3", "jit")
     assert len(ones) == 3
     for loss, one in ones.items():

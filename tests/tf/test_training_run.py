@@ -98,8 +98,10 @@ def test_runs_combine_into_an_ensemble(runs: Path) -> None:
 
 
 def test_an_interrupted_run_resumes_to_the_same_weights_as_one_that_was_not(runs: Path) -> None:
+    """The interrupted one takes several steps a call, and stops between two calls."""
+    steps = ["--steps-per-execution", "3"]
     process = subprocess.Popen(
-        [*START, "train", *SMALL, "--epochs", "2", "--batch-size", "4", "--output", "stopped"],
+        [*START, "train", *SMALL, "--epochs", "2", "--batch-size", "4", "--output", "stopped", *steps],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -121,7 +123,9 @@ def test_an_interrupted_run_resumes_to_the_same_weights_as_one_that_was_not(runs
     # Dropout draws from a stateful generator, so the two agree as two seeds do.
     assert (one.probabilities.argmax(1) == other.probabilities.argmax(1)).mean() > 0.85
     with (runs / "stopped" / "history.csv").open() as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert not rows[0]["blocked_seconds"]  # inside a call nothing tells
 
 
 def test_a_killed_run_resumes_from_its_last_checkpoint(runs: Path) -> None:
@@ -205,6 +209,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(runs: Path) -> None:
         (["train", *SMALL, "--batch-size", "0", "--output", "x"], "at least one example"),
         (["train", *SMALL, "--epochs", "0", "--output", "x"], "at least one epoch"),
         (["train", *SMALL, "--learning-rate", "0", "--output", "x"], "above 0"),
+        (["train", *SMALL, "--steps-per-execution", "0", "--output", "x"], "one step or more"),
         (["predict", "nowhere"], "config.json"),
     ],
     ids=lambda value: " ".join(value[:4]) if isinstance(value, list) else "",

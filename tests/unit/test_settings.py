@@ -16,6 +16,8 @@ def test_texts_become_changes_of_a_scenario() -> None:
         "colour": "grey",
         "cache": "none",
         "prefetch": "3",
+        "num-parallel-calls": "4",
+        "steps-per-execution": "8",
         "loop": "keras-fit",
         "optimizer": "fused",
     }
@@ -28,6 +30,8 @@ def test_texts_become_changes_of_a_scenario() -> None:
         colour="grey",
         cache="none",
         prefetch=3,
+        num_parallel_calls=4,
+        steps_per_execution=8,
         loop="keras-fit",
         optimizer="fused",
     )
@@ -50,9 +54,13 @@ def test_what_means_nothing_to_a_scenario_leaves_it_as_it_is() -> None:
     assert change_scenario(scenario, read_settings({"augment": "shift", "prefetch": "3"})) == scenario
 
 
-def test_what_scenarios_ignore_are_settings() -> None:
+def test_what_scenarios_ignore_and_tune_are_settings() -> None:
     for row in SCENARIOS.values():
         assert set(row.ignores) <= set(Scenario.__struct_fields__), row.name
+        assert set(row.tunes) <= {*Scenario.__struct_fields__, "intra_op_threads"} - set(row.ignores), (
+            row.name
+        )
+        assert row.compares or not row.tunes, row.name
 
 
 @pytest.mark.parametrize(

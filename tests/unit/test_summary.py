@@ -11,7 +11,7 @@ from bench.analysis.phases import pool_phases, time_measuring
 from bench.analysis.pooling import pool
 from bench.analysis.statistics import Spread, TooFewSamples
 from bench.analysis.summary import summarise
-from bench.records.record import Caution, Metric
+from bench.records.record import Caution, Metric, Tuning
 from bench.reporting.contents import collect_contents
 from tpuens.errors import ConfigurationError
 
@@ -312,6 +312,21 @@ def test_inference_on_eight_replicas_stands_beside_that_on_one(records):
     assert throughput.speed_up == 8.0
     assert throughput.division == "differs in global_batch_size: 64 → 512"
     assert latency.division == "differs in global_batch_size: 1 → 8"
+
+
+def test_settings_that_trials_chose_on_both_machines_are_tuned(records):
+    tuning = Tuning(trials=(), chosen={}, why="it won")
+
+    def tuned(label, batch, tuning):
+        configuration = {"global_batch_size": batch}
+        return run_at(
+            records, label, 1, series=(records.series(),), configuration=configuration, tuning=tuning
+        )
+
+    (ratio,) = compare(records, a=tuned("a", 64, tuning), b=tuned("b", 512, tuning))
+    assert ratio.division == "tuned: each its own; differs in global_batch_size: 64 → 512"
+    (ratio,) = compare(records, a=tuned("a", 64, None), b=tuned("b", 512, tuning))
+    assert ratio.division == "differs in global_batch_size: 64 → 512"
 
 
 def test_the_batch_of_a_replica_and_the_device_choose_the_counterpart(records):

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from bench.analysis.pooling import pool
 from bench.analysis.summary import summarise
-from bench.records.record import Caution, Metric
+from bench.records.record import Caution, Metric, Tuning
 from bench.reporting.columns import CSV_COLUMNS
 from bench.reporting.numbers import format_number, format_percent, plain
 from bench.reporting.tables import (
@@ -210,6 +210,17 @@ def test_matrix_products_say_from_where_an_accelerator_is_faster(records, device
     assert sentence in conclusion
     assert sentence in markdown_table(table).replace("\\", "")
     assert sentence in " ".join(terminal(rows, 120).split())
+
+
+def test_how_settings_were_chosen_is_told_once_for_all_readings_of_a_run(records):
+    tuning = Tuning(trials=(), chosen={"jit": True}, why="Chosen on 2026-11-25: jit becomes on.")
+    run = records.record(series=(records.series("a"), records.series("b")), tuning=tuning)
+    (table,) = build_tables(pool(summarise([run])))
+    assert table.conclusions == (
+        "Settings of train-step cifar_cnn@32 on one-device, laptop. Chosen on 2026-11-25: jit becomes on.",
+    )
+    place = table.headers.index("details")
+    assert all(row[place].endswith("; tuned") for row in table.rows)
 
 
 def test_a_set_up_that_differs_is_told_in_the_table_and_the_terminal(records):

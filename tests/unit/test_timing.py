@@ -57,6 +57,7 @@ def measure(device: Device, **changes: object):  # type: ignore[no-untyped-def]
         examples_per_step=8,
         sample=changes.pop("sample", "block"),  # type: ignore[arg-type]
         parameters={},
+        steps_per_call=changes.pop("steps_per_call", 1),  # type: ignore[arg-type]
         min_steps=changes.pop("min_steps", 1),  # type: ignore[arg-type]
     )
     settings: dict[str, object] = {
@@ -76,6 +77,13 @@ def test_a_block_has_one_fence_and_as_many_steps_as_fill_its_time() -> None:
     assert series.seconds == pytest.approx([0.82] * 5)
     assert series.examples == (64,) * 5
     assert series.cpu_seconds == pytest.approx([1.64] * 5)
+
+
+def test_a_call_of_several_steps_counts_them_all() -> None:
+    series = measure(Device(step_seconds=0.1, fence_seconds=0.02), steps_per_call=4)
+    assert series.steps == (32,) * 5  # in 8 calls
+    assert series.examples == (256,) * 5
+    assert series.seconds == pytest.approx([0.82] * 5)
 
 
 def test_warmup_steps_are_kept_apart_and_not_counted() -> None:

@@ -100,6 +100,13 @@ def test_a_call_that_waits_for_room_in_the_devices_queue_is_no_work_of_the_host(
     assert waterfall_of(made).parts["device"] == pytest.approx(0.0565)
 
 
+def test_a_warm_up_of_calls_of_several_steps_is_the_host_s_part_of_as_many(training):
+    calls = training(
+        strategy="gpu:0", called=0.05, warmup_call_seconds=(0.02,), configuration={"steps_per_execution": 4}
+    )
+    assert waterfall_of(calls).parts["host"] == pytest.approx(0.005)
+
+
 def test_without_warmup_all_of_the_call_is_the_hosts(training):
     made = training(strategy="gpu:0", called=0.3, warmup_call_seconds=())
     assert waterfall_of(made).parts["host"] == pytest.approx(0.03)

@@ -46,6 +46,9 @@ FocalGamma = Annotated[float, typer.Option(help="Of the focal loss.")]
 FocalAlpha = Annotated[float | None, typer.Option(help="Of the focal loss.")]
 ClassWeights = Annotated[str, typer.Option(help="none or balanced.")]
 Jit = Annotated[bool, typer.Option("--jit/--no-jit", help="Compile the steps with XLA.")]
+StepsPerExecution = Annotated[
+    int, typer.Option(help="Steps in a call: less work for the host, and a stop takes a call.")
+]
 
 Augment = Annotated[str, typer.Option(help="Augmentations, separated by commas.")]
 Cache = Annotated[

@@ -88,6 +88,7 @@ class TrainConfig:
         class_weights: "balanced" weighs a class by the inverse of its share of the training part.
         dtype_policy: Keras's: float32, mixed_bfloat16, mixed_float16.
         jit_compile: Compile the steps with XLA.
+        steps_per_execution: Steps in a call of the compiled function; a run stops and is saved between calls.
         deterministic: Ask TensorFlow for the same result on the same machine, at some cost in speed.
         augment: Names in `AUGMENTATIONS`, in order.
         views: Names in `VIEWS`: predictions are the mean over these (test-time augmentation).
@@ -113,6 +114,7 @@ class TrainConfig:
     class_weights: Literal["none", "balanced"] = "none"
     dtype_policy: str = "float32"
     jit_compile: bool = False
+    steps_per_execution: int = 1
     deterministic: bool = False
     augment: tuple[str, ...] = ()
     views: tuple[str, ...] = ("plain",)
@@ -162,6 +164,10 @@ def check_config(config: TrainConfig) -> None:
         raise ConfigurationError("Predictions need at least one view, such as plain. Received: views=()")
     if not config.phases:
         raise ConfigurationError("A run has at least one phase. Received: phases=()")
+    if config.steps_per_execution < 1:
+        raise ConfigurationError(
+            f"A call runs one step or more. Received: steps_per_execution={config.steps_per_execution}"
+        )
     names = [phase.name for phase in config.phases]
     if len(set(names)) < len(names):
         raise ConfigurationError(f"The phases of a run have names of their own. Received: {names}")

@@ -247,6 +247,7 @@ class _Run:
             per_replica_batch_size=self._batch.per_replica,
             loss=self._loss,
             jit_compile=self._config.jit_compile,
+            steps_per_execution=self._config.steps_per_execution,
         )
 
     def _open_features(self, stop: StopRequest) -> tuple[dict[str, BatchSource], keras.Model]:

@@ -33,9 +33,10 @@ class EpochReport:
     """What one epoch of training did. Times are in seconds.
 
     Attributes:
-        first_step_seconds: Tracing, compiling and running this process's very first step; None in later
+        first_step_seconds: Tracing, compiling and running this process's very first call; None in later
             epochs. Part of `seconds`, but not of `examples_per_second`.
-        blocked_seconds: How long the loop waited for the next batch.
+        blocked_seconds: How long the loop waited for the next batch; None where calls of several steps take
+            their batches themselves.
     """
 
     epoch: int
@@ -45,7 +46,7 @@ class EpochReport:
     accuracy: float
     seconds: float
     first_step_seconds: float | None
-    blocked_seconds: float
+    blocked_seconds: float | None
     examples_per_second: float | None
 
 
@@ -79,6 +80,8 @@ class Trainer:
         per_replica_batch_size: Examples a step on each replica.
         loss: Which loss; what targets it takes, `losses.targets_of` says.
         jit_compile: Compile the steps with XLA.
+        steps_per_execution: Steps in a call of the compiled function, which takes their batches itself. Less
+            work for the host; and between two calls alone can training be stopped.
         clock: Seconds, monotonic.
     """
 
@@ -91,10 +94,12 @@ class Trainer:
         per_replica_batch_size: int,
         loss: LossConfig | None = None,
         jit_compile: bool = False,
+        steps_per_execution: int = 1,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         loss = loss or LossConfig()
         self.model = model
+        self.steps_per_execution = steps_per_execution
         self.strategy = strategy
         self.per_replica_batch_size = per_replica_batch_size
         self.global_batch_size = per_replica_batch_size * strategy.num_replicas_in_sync
@@ -167,7 +172,7 @@ class Trainer:
             pipeline: Delivers the examples; the epoch's number and the pipeline's seed fix their order.
             epoch: Number of the epoch, from 0.
             skip_steps: Steps that an interrupted run has behind it already.
-            on_step: Called with the number of steps done after each; may raise to stop there.
+            on_step: Called with the number of steps done after each call; may raise to stop there.
             on_progress: Called about twice a second, once the device has caught up.
 
         Raises:
@@ -182,11 +187,15 @@ class Trainer:
         steady_from, steady_start = skip_steps, start
         with name_corrupt_images(pipeline.examples):
             iterator = self._go_on(pipeline, epoch, skip_steps)
-            for step in range(skip_steps + 1, steps + 1):
+            for done in range(skip_steps, steps, self.steps_per_execution):
+                step = min(done + self.steps_per_execution, steps)
                 before = self._clock()
-                batch = next(iterator)
-                blocked += self._clock() - before
-                self.step(batch)
+                if self.steps_per_execution > 1:
+                    self.step.run(iterator, step - done)
+                else:
+                    batch = next(iterator)
+                    blocked += self._clock() - before
+                    self.step(batch)
                 if self._is_fresh:
                     self._is_fresh = False
                     self.step.fence()
@@ -210,7 +219,7 @@ class Trainer:
             accuracy=accuracy,
             seconds=end - start,
             first_step_seconds=first_step_seconds,
-            blocked_seconds=blocked,
+            blocked_seconds=blocked if self.steps_per_execution == 1 else None,
             examples_per_second=self._rate(steps - steady_from, end - steady_start),
         )
 

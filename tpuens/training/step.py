@@ -89,6 +89,16 @@ class TrainStep:
         self._gradients = _compile(self.compute_gradients, jit_compile and not one_replica)
         replica_step = _compile(self._replica_step, jit_compile and one_replica)
         self._step = tf.function(lambda batch: strategy.run(replica_step, args=(batch,)), autograph=False)
+
+        def run_steps(batches: Any, steps: Any) -> None:
+            def run_one(done: Any) -> Any:
+                batch = next(batches) if hasattr(batches, "__next__") else batches
+                strategy.run(replica_step, args=(batch,))
+                return done + 1
+
+            tf.while_loop(lambda done: done < steps, run_one, [tf.constant(0)], parallel_iterations=1)
+
+        self._steps = tf.function(run_steps, autograph=False)
         self._fence = tf.function(lambda: strategy.run(self._touch_weights), autograph=False)
         self._average = tf.function(self._average_statistics, autograph=False)
         self._exchange = tf.function(lambda: strategy.run(self._sum_like_gradients), autograph=False)
@@ -97,9 +107,22 @@ class TrainStep:
         """Runs one step; on an accelerator it may return before the device has finished."""
         self._step(batch)
 
-    def trace(self, batch: Any) -> None:
-        """Traces the step for batches like this one without running it."""
-        self._step.get_concrete_function(batch)
+    def run(self, batches: Any, steps: int) -> None:
+        """Runs several steps in one call, for which the device waits for the host but once.
+
+        Args:
+            batches: A distributed iterator, of which each step takes the next batch inside the call; or one
+                batch for all steps.
+            steps: How many; another number needs no other trace.
+        """
+        self._steps(batches, tf.constant(steps))
+
+    def trace(self, batch: Any, steps: int = 1) -> None:
+        """Traces the step, or a call of several, for batches like this one without running it."""
+        if steps == 1:
+            self._step.get_concrete_function(batch)
+        else:
+            self._steps.get_concrete_function(batch, tf.constant(steps))
 
     def fence(self) -> float:
         """Returns one scalar that depends on every weight that is trained, on every local replica.
