@@ -1,7 +1,8 @@
-"""The progress displays of `tpuens-bench run` and `compare`."""
+"""The progress displays of runs, comparisons and tuning."""
 
 from collections.abc import Sequence
 from types import TracebackType
+from typing import TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +19,7 @@ from .execution.tuning import TuningObserver
 from .records.record import RunRecord
 from .suites import Request
 
+StatusLine = TypeVar("StatusLine", bound="_StatusLine")
 MARKS = {"ok": "[green]done[/green]", "failed": "[red]failed[/red]", "skipped": "[yellow]skipped[/yellow]"}
 
 
@@ -64,15 +66,14 @@ class SuiteProgress:
         )
 
 
-class TuningProgress:
-    """Names the request and the settings that are tried; leaves a line behind for what was chosen."""
+class _StatusLine:
+    """One line that says what goes on."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
         self._status = self._console.status("starting")
-        self.observer = TuningObserver(on_progress=self._show, on_end=self._finish)
 
-    def __enter__(self) -> "TuningProgress":
+    def __enter__(self: StatusLine) -> StatusLine:
         self._status.start()
         return self
 
@@ -80,6 +81,14 @@ class TuningProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._status.stop()
+
+
+class TuningProgress(_StatusLine):
+    """Names the request and the settings that are tried; leaves a line behind for what was chosen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observer = TuningObserver(on_progress=self._show, on_end=self._finish)
 
     def _show(self, request: Request, settings: Settings, progress: Progress) -> None:
         tried = ", ".join(f"{name} {value}" for name, value in settings.items())
@@ -94,25 +103,15 @@ def _format_left(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-class ComparisonProgress:
+class ComparisonProgress(_StatusLine):
     """Names the pair and what its arm is at, with the interval so far."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        self._status = self._console.status("starting")
+        super().__init__()
         self._so_far = ""
         self.observer = ComparisonObserver(
             on_progress=self._show, on_pair=self._count, on_note=self._console.print
         )
-
-    def __enter__(self) -> "ComparisonProgress":
-        self._status.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._status.stop()
 
     def _show(self, pair: int, arm: str, progress: Progress) -> None:
         count = f" {progress.done}/{progress.of}" if progress.of else ""

@@ -103,3 +103,4 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "loader": _read_arm("loader", get_args(Loader), LOADERS),
     "optimizer": _read_name("implementation of the optimizer", get_args(Optimizer)),
 }
+SETTINGS = tuple(_READERS)

@@ -1,11 +1,11 @@
 """What things are called in every table and chart: machines, workloads, configurations, readings."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from ..records.record import Configuration, Environment, RunRecord, Series, WorkloadKey
+from ..records.record import Configuration, Environment, Parameter, RunRecord, Series, WorkloadKey
 
 UNKNOWN_MACHINE = "machine not known"
 
@@ -100,7 +100,10 @@ def reading_text(series: Series) -> str:
 
 
 def label_words(
-    workload: WorkloadKey, configuration: Configuration, series: Sequence[str | int | None] = ()
+    workload: WorkloadKey,
+    configuration: Configuration,
+    series: Sequence[str | int | None] = (),
+    parameters: Mapping[str, Parameter] | None = None,
 ) -> list[str]:
     """Returns everything that can tell one reading of a scenario from another, one thing a word.
 
@@ -108,11 +111,12 @@ def label_words(
         workload: What was computed; its name comes first.
         configuration: How.
         series: What only the series knows, such as its reading.
+        parameters: Of the series. A batch size among them is what was timed, whatever the run's; 0: several.
     """
     # The name comes first even where it is empty: the first word is never taken for a common one.
     words = [*series, configuration.strategy]
-    if configuration.global_batch_size is not None:
-        words.append(f"batch {configuration.global_batch_size}")
+    if batch := (parameters or {}).get("batch_size", configuration.global_batch_size):
+        words.append(f"batch {batch}")
     rest = [str(word) for word in words if word] + re.split("[;,] ", details(workload, configuration))
     return [workload_name(workload), *rest]
 

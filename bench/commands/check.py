@@ -74,6 +74,7 @@ Threshold = Annotated[
 
 
 def check(
+    context: typer.Context,
     names: Names = None,
     against: Against = None,
     baseline: Baseline = None,
@@ -108,14 +109,7 @@ def check(
 
     thresholds = load_thresholds(Path(), threshold or (), scenarios=SCENARIOS)
     required = [check_gate(name, "require") for name in require or ()]
-    settings = collect_settings(
-        backbone=backbone,
-        image_size=image_size,
-        batch_size=batch_size,
-        dtype_policy=dtype_policy,
-        jit=jit,
-        dataset=dataset,
-    )
+    settings = collect_settings(context.params)
     _check_sides(against, baseline, results, of_runs=(names, seeds, strategy, settings, option, env))
     if results is not None and against is None:
         new, old = _read_stored(results, baseline)

@@ -54,6 +54,7 @@ VARIED = "strategy, env.NAME, planted, or any of run's settings, such as jit=off
 
 
 def compare(
+    context: typer.Context,
     arms: Annotated[
         list[str] | None,
         typer.Argument(help="Two results folders or records; the folder of a comparison; or a scenario."),
@@ -99,23 +100,7 @@ def compare(
         raise ConfigurationError(
             f"--vary takes one scenario. Received: {' '.join(arms or []) or 'none'}; vary={vary!r}"
         )
-    settings = collect_settings(
-        backbone=backbone,
-        image_size=image_size,
-        batch_size=batch_size,
-        dtype_policy=dtype_policy,
-        jit=jit,
-        dataset=dataset,
-        augment=augment,
-        colour=colour,
-        cache=cache,
-        prefetch=prefetch,
-        num_parallel_calls=num_parallel_calls,
-        steps_per_execution=steps_per_execution,
-        loop=loop,
-        loader=loader,
-        optimizer=optimizer,
-    )
+    settings = collect_settings(context.params)
     _, scenarios = choose_scenarios(list(arms or []), settings, option, data_dir)
     a, b = make_variants(scenarios, vary, strategy, parse_pairs("env", env or []))
     field = vary.partition("=")[0]

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ from tpuens.commands.options import resolve_data_dir
 from tpuens.errors import ConfigurationError, DeviceError, unknown_name_error
 
 from ..scenarios.table import SCENARIOS
-from ..settings import change_scenario, read_settings
+from ..settings import SETTINGS, change_scenario, read_settings
 from ..suites import Scenario, find_scenarios
 
 if TYPE_CHECKING:
@@ -58,10 +59,18 @@ MemoryLimit = Annotated[
 ]
 
 
-def collect_settings(*, jit: bool | None, **given: str | int | None) -> dict[str, str]:
-    """Returns what was given for each setting of a scenario as text, as `bench.settings` reads it."""
-    texts = {name: str(value) for name, value in given.items() if value is not None}
-    return texts if jit is None else {**texts, "jit": "on" if jit else "off"}
+def collect_settings(given: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what was given for each setting of a scenario as text, as `bench.settings` reads it.
+
+    Args:
+        given: Of a command's call, by the names of its options; those that are no settings do not count.
+    """
+    switch = {True: "on", False: "off"}
+    return {
+        name: switch[value] if isinstance(value, bool) else str(value)
+        for name, value in given.items()
+        if name in SETTINGS and value is not None
+    }
 
 
 def choose_scenarios(

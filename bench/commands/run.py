@@ -49,6 +49,7 @@ Results = Annotated[Path | None, typer.Option(help="Folder for the records (defa
 
 
 def run(
+    context: typer.Context,
     names: Names = None,
     strategy: Annotated[
         list[str] | None,
@@ -103,23 +104,7 @@ def run(
     """Measure this machine and write a report."""
     from ..execution import suite_run
 
-    settings = collect_settings(
-        backbone=backbone,
-        image_size=image_size,
-        batch_size=batch_size,
-        dtype_policy=dtype_policy,
-        jit=jit,
-        dataset=dataset,
-        augment=augment,
-        colour=colour,
-        cache=cache,
-        prefetch=prefetch,
-        num_parallel_calls=num_parallel_calls,
-        steps_per_execution=steps_per_execution,
-        loop=loop,
-        loader=loader,
-        optimizer=optimizer,
-    )
+    settings = collect_settings(context.params)
     if names and PEERS.name in names:
         others = [name for name in names if name != PEERS.name]
         _refuse_with_peers(others, strategy, option, env, profile or None, *settings.values())
@@ -138,20 +123,12 @@ def run(
         requests = suite_run.find_missing(folder, plan)
     else:
         suite, scenarios = choose_scenarios(names or [], settings, option, data_dir)
-        plan = suite_run.Plan(
-            suite=suite,
-            requests=tuple(
-                plan_requests(
-                    suite,
-                    scenarios,
-                    strategies=check_strategies(strategy) or find_strategies(),
-                    repeats=repeats,
-                    variables=parse_pairs("env", env or []),
-                )
-            ),
+        strategies, variables = check_strategies(strategy) or find_strategies(), parse_pairs("env", env or [])
+        requests = plan_requests(
+            suite, scenarios, strategies=strategies, repeats=repeats, variables=variables
         )
+        plan = suite_run.Plan(suite=suite, requests=tuple(requests))
         folder = results or suite_run.default_folder(suite)
-        requests = list(plan.requests)
     if dry_run:
         _print_plan(requests, folder)
         if tune or retune:

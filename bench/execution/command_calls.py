@@ -14,8 +14,9 @@ import msgspec
 from tpuens.errors import InterruptedRunError, RunError
 from tpuens.training.interrupts import catch_stop_signals
 
+from ..analysis.phases import time_measuring
 from ..peers.measurements import Calls
-from ..peers.readings import SAMPLES_FILE, CommandSamples, sum_measuring
+from ..peers.readings import SAMPLES_FILE, CommandSamples
 from ..records.atomic import write_file
 from ..records.record import Environment, RunRecord
 from ..records.store import read_folder, write_record
@@ -46,7 +47,8 @@ def call_command(calls: Calls, folder: Path) -> None:
         for _ in range(calls.processes + (calls.processes > 1)):
             taken.append(run_command(words))
             if "{new}" in calls.words:
-                measuring.append(sum_measuring(read_folder(places["new"])))
+                found = time_measuring(read_folder(places["new"]))
+                measuring.append(found.seconds if found else 0.0)
         if "{records}" in calls.words:
             page = (places["records"] / _PAGE).stat().st_size
     counted = taken[-calls.processes :]

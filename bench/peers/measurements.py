@@ -105,8 +105,8 @@ def _repeat(name: str, **settings: object) -> Scenario:
     return Scenario(name=name, timing=timing, seconds=40.0, **settings)  # type: ignore[arg-type]
 
 
-def _list_measurements() -> list[Measurement]:
-    measurements: list[Measurement] = [
+def _list_input() -> list[Measurement]:
+    return [
         Comparison(
             name=f"input-{size}-{loader}",
             seconds=270.0,
@@ -116,8 +116,11 @@ def _list_measurements() -> list[Measurement]:
         for size in SIZES
         for loader in LOADERS
     ]
+
+
+def _list_caches() -> list[Measurement]:
     photographs: dict[str, Parameter] = {"examples": 0}
-    measurements += [
+    return [
         Repeats(
             name=f"cache-{backbone}",
             seconds=300.0,
@@ -133,7 +136,10 @@ def _list_measurements() -> list[Measurement]:
         )
         for backbone, size in (("cifar_cnn", 32), ("mobilenetv2", 224))
     ]
-    measurements += [
+
+
+def _list_steps() -> list[Measurement]:
+    of_fit = [
         Comparison(
             name=f"step-{backbone}-keras-fit",
             seconds=seconds,
@@ -146,18 +152,16 @@ def _list_measurements() -> list[Measurement]:
         for backbone, seconds in STEP_NETWORKS.items()
     ]
     tiny = {"image_size": 64, "batch_size": 4, "timing": Timing(warmup_steps=1), "seconds": 0.0}
-    measurements.append(
-        Comparison(
-            name="first-step-efficientnetb7",
-            seconds=900.0,
-            a=Scenario(name="train-step", backbone="efficientnetb7", loop="keras-fit", **tiny),  # type: ignore[arg-type]
-            b=Scenario(name="train-step", backbone="efficientnetb7", **tiny),  # type: ignore[arg-type]
-            min_pairs=_FEW,
-            turns=2,
-            one_by_one=True,
-        )
+    first = Comparison(
+        name="first-step-efficientnetb7",
+        seconds=900.0,
+        a=Scenario(name="train-step", backbone="efficientnetb7", loop="keras-fit", **tiny),  # type: ignore[arg-type]
+        b=Scenario(name="train-step", backbone="efficientnetb7", **tiny),  # type: ignore[arg-type]
+        min_pairs=_FEW,
+        turns=2,
+        one_by_one=True,
     )
-    measurements += [
+    of_timm = [
         Comparison(
             name=f"step-{backbone}-{layout}",
             seconds=seconds / 2,
@@ -170,6 +174,10 @@ def _list_measurements() -> list[Measurement]:
         if backbone != "cifar_cnn"
         for layout in LOOPS
     ]
+    return [*of_fit, first, *of_timm]
+
+
+def _list_within_runs() -> list[Measurement]:
     head = Scenario(
         name="head-training",
         backbone="efficientnetb0",
@@ -179,15 +187,15 @@ def _list_measurements() -> list[Measurement]:
         timing=Timing(warmup_steps=0, blocks=1),
         seconds=90.0,
     )
-    measurements.append(Repeats(name="head-features", seconds=540.0, scenario=head, processes=4))
-    measurements.append(
-        Repeats(
-            name="ensemble-fused",
-            seconds=300.0,
-            scenario=_repeat("ensemble-inference", backbone="mobilenetv2", image_size=96, batch_size=16),
-        )
-    )
-    measurements += [
+    ensemble = _repeat("ensemble-inference", backbone="mobilenetv2", image_size=96, batch_size=16)
+    return [
+        Repeats(name="head-features", seconds=540.0, scenario=head, processes=4),
+        Repeats(name="ensemble-fused", seconds=300.0, scenario=ensemble),
+    ]
+
+
+def _list_calls() -> list[Measurement]:
+    return [
         Calls(name="command-help", seconds=10.0, words=("tpuens-bench", "--help")),
         Calls(name="command-list", seconds=10.0, words=("tpuens-bench", "list")),
         Calls(name="command-compare", seconds=20.0, words=("tpuens-bench", "compare", "{few}", "{few}")),
@@ -195,11 +203,13 @@ def _list_measurements() -> list[Measurement]:
         Calls(
             name="command-quick",
             seconds=200.0,
-            words=("tpuens-bench", "run", "quick", "--strategy", "cpu", "--results", "{new}"),
+            words=("tpuens-bench", "run", "quick", "--results", "{new}"),
             processes=1,
         ),
     ]
-    return measurements
 
 
-MEASUREMENTS = {one.name: one for one in _list_measurements()}
+MEASUREMENTS = {
+    one.name: one
+    for one in (*_list_input(), *_list_caches(), *_list_steps(), *_list_within_runs(), *_list_calls())
+}

@@ -22,8 +22,6 @@ Read = Callable[[Path], Sequence[float]]
 
 SAMPLES_FILE = "samples.json"
 FIRST_STEP_PHASES = ("trace", "first_step")  # under fit, tracing is a part of the first step
-# The phases in which a run measures; in the others it starts, builds and compiles.
-_MEASURING_PHASES = ("warmup", "steady", "training", "evaluation", "references")
 
 
 class CommandSamples(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,11 +113,6 @@ def measuring_share(folder: Path) -> list[float]:
     """Returns which share of each call of a command was spent measuring."""
     samples = _samples(folder)
     return [done / all_ for done, all_ in zip(samples.measuring_seconds, samples.seconds, strict=True)]
-
-
-def sum_measuring(records: Sequence[RunRecord]) -> float:
-    """Returns for how many seconds runs have measured, their warm-ups included."""
-    return math.fsum(record.phases.get(phase, 0.0) for record in records for phase in _MEASURING_PHASES)
 
 
 def describe_cautions(folder: Path) -> str:

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from .. import reporting
 from ..analysis.economics import Prices
 from ..records.atomic import write_file
 from ..records.record import RunRecord
+from ..reporting.contents import Contents
+from ..reporting.html import render_markdown, render_page
 from ..reporting.numbers import format_number, format_percent, plain
-from ..reporting.tables import Table, markdown_table, markdown_text
+from ..reporting.tables import Table
 from .fitting import MOST_EXAMPLES, bracket
 from .modelling import Check, Model, check_models, model_step
 from .results import LABEL, PreflightResult
@@ -202,29 +202,15 @@ def write_reports(
     folder: Path, results: Sequence[PreflightResult], prices: Prices, records: Sequence[RunRecord]
 ) -> Path:
     """Writes modelled.html, modelled.md and modelled.json into a folder and returns the path of the first."""
-    import jinja2
-
     lines = make_lines(results, prices)
     checks = check_models([(line.result, line.model) for line in lines], records)
-    tables, sentences = make_tables(lines, checks), make_sentences(lines)
-    files = resources.files(reporting)
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.from_string(files.joinpath("preflight.html").read_text(encoding="utf-8")).render(
-        title=TITLE,
-        explanation=EXPLANATION,
-        tables=tables,
-        sentences=sentences,
-        style=files.joinpath("report.css").read_text(encoding="utf-8"),
-    )
-    words = [f"# {TITLE}\n", *(f"{sentence}\n" for sentence in EXPLANATION), *map(markdown_table, tables)]
-    words += [f"- {markdown_text(sentence)}" for sentence in sentences]
+    contents = Contents(title=TITLE, summary=EXPLANATION, tables=tuple(make_tables(lines, checks)))
+    sentences = make_sentences(lines)
     facts = msgspec.json.format(msgspec.json.encode([line_facts(line) for line in lines]), indent=1)
     for name, content in {
-        "modelled.md": "\n".join(words).encode() + b"\n",
+        "modelled.md": render_markdown(contents, sentences).encode(),
         "modelled.json": facts + b"\n",
-        "modelled.html": page.encode(),
+        "modelled.html": render_page(contents, (), sentences).encode(),
     }.items():
         write_file(folder / name, content, overwrite=True)
     return folder / "modelled.html"

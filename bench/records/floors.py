@@ -1,16 +1,14 @@
 """The noise floor of a machine: what A/A comparisons gave there, kept in the user's cache folder."""
 
-import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from .atomic import write_file
+from .kept import kept_path, load_kept, save_kept, why_stale
 from .record import Environment
-from .store import RecordError
 
-STALE_AFTER = timedelta(days=30)
+_KIND = "floors"
 # Another version of these runs other code in the step.
 _VERSIONS_THAT_MATTER = ("tensorflow", "keras", "python")
 
@@ -34,9 +32,7 @@ def save_floor(floor: Floor, folder: Path | None = None) -> Path:
         floor: What A/A runs gave.
         folder: Where floors lie; None for the user's cache folder.
     """
-    path = _path_of(floor.fingerprint, floor.scenario_class, folder)
-    write_file(path, msgspec.json.format(msgspec.json.encode(floor)) + b"\n", overwrite=True)
-    return path
+    return save_kept(floor, kept_path(_KIND, floor.fingerprint, floor.scenario_class, folder))
 
 
 def load_floor(fingerprint: str, scenario_class: str, folder: Path | None = None) -> Floor | None:
@@ -45,23 +41,15 @@ def load_floor(fingerprint: str, scenario_class: str, folder: Path | None = None
     Raises:
         RecordError: The file cannot be read.
     """
-    path = _path_of(fingerprint, scenario_class, folder)
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Floor)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.MsgspecError) as error:
-        raise RecordError(
-            f"A noise floor is a small JSON file, whole ({error}). Remove it and run `tpuens-bench "
-            f"calibrate` again. Received: {path}"
-        ) from error
+    path = kept_path(_KIND, fingerprint, scenario_class, folder)
+    return load_kept(path, Floor, "Remove it and run `tpuens-bench calibrate` again.")
 
 
 def floor_state(floor: Floor | None, environment: Environment, now: datetime) -> str:
     """Returns "fresh", "missing", or "stale: " and why.
 
     A floor is stale on other hardware, under another version of Python, TensorFlow or Keras, and after 30
-    days: neighbours on the same host, its firmware and its cooling change without a trace in any version.
+    days.
 
     Args:
         floor: The machine's; None where none was measured.
@@ -72,17 +60,6 @@ def floor_state(floor: Floor | None, environment: Environment, now: datetime) ->
         return "missing"
     if floor.fingerprint != environment.fingerprint:
         return "stale: measured on other hardware"
-    for name in _VERSIONS_THAT_MATTER:
-        before, after = floor.versions.get(name), environment.versions.get(name)
-        if before != after:
-            return f"stale: measured with {name} {before}, not {after}"
-    age = now - datetime.fromisoformat(floor.created.replace("Z", "+00:00"))
-    return f"stale: measured {age.days} days ago" if age > STALE_AFTER else "fresh"
-
-
-def _path_of(fingerprint: str, scenario_class: str, folder: Path | None) -> Path:
-    if folder is None:
-        from tpuens.data.photographs import cache_folder
-
-        folder = cache_folder() / "floors"
-    return folder / f"{fingerprint}-{re.sub(r'[^A-Za-z0-9.-]+', '-', scenario_class)}.json"
+    versions = (floor.versions, environment.versions)
+    stale = why_stale("measured", floor.created, now, versions, _VERSIONS_THAT_MATTER)
+    return f"stale: {stale}" if stale else "fresh"

@@ -1,17 +1,14 @@
 """Settings that `run --tune` has found, kept in the user's cache folder by machine and request."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from .atomic import write_file
+from .kept import kept_path, load_kept, save_kept, why_stale
 from .record import Tuning
-from .store import RecordError
 
-STALE_AFTER = timedelta(
-    days=30
-)  # as noise floors: what a machine does changes without a trace in any version
+_KIND = "tunings"
 _VERSIONS_THAT_MATTER = ("tpuens", "tensorflow", "keras", "python")
 
 
@@ -32,9 +29,7 @@ def save_tuning(kept: KeptTuning, folder: Path | None = None) -> Path:
         kept: All of it.
         folder: Where tunings lie; None for the user's cache folder.
     """
-    path = _path_of(kept.fingerprint, kept.key, folder)
-    write_file(path, msgspec.json.format(msgspec.json.encode(kept)) + b"\n", overwrite=True)
-    return path
+    return save_kept(kept, kept_path(_KIND, kept.fingerprint, kept.key, folder))
 
 
 def load_tuning(fingerprint: str, key: str, folder: Path | None = None) -> KeptTuning | None:
@@ -43,15 +38,7 @@ def load_tuning(fingerprint: str, key: str, folder: Path | None = None) -> KeptT
     Raises:
         RecordError: The file cannot be read.
     """
-    path = _path_of(fingerprint, key, folder)
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=KeptTuning)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.MsgspecError) as error:
-        raise RecordError(
-            f"A kept tuning is a JSON file, whole ({error}). Give --retune. Received: {path}"
-        ) from error
+    return load_kept(kept_path(_KIND, fingerprint, key, folder), KeptTuning, "Give --retune.")
 
 
 def tuning_state(kept: KeptTuning | None, versions: dict[str, str], now: datetime) -> str:
@@ -66,17 +53,5 @@ def tuning_state(kept: KeptTuning | None, versions: dict[str, str], now: datetim
     """
     if kept is None:
         return "missing"
-    for name in _VERSIONS_THAT_MATTER:
-        before, after = kept.versions.get(name), versions.get(name)
-        if before != after:
-            return f"stale: tuned with {name} {before}, not {after}"
-    age = now - datetime.fromisoformat(kept.created.replace("Z", "+00:00"))
-    return f"stale: tuned {age.days} days ago" if age > STALE_AFTER else "fresh"
-
-
-def _path_of(fingerprint: str, key: str, folder: Path | None) -> Path:
-    if folder is None:
-        from tpuens.data.photographs import cache_folder
-
-        folder = cache_folder() / "tunings"
-    return folder / f"{fingerprint}-{key}.json"
+    stale = why_stale("tuned", kept.created, now, (kept.versions, versions), _VERSIONS_THAT_MATTER)
+    return f"stale: {stale}" if stale else "fresh"

@@ -60,16 +60,16 @@ class Contents:
 
     title: str
     summary: tuple[str, ...]
-    machines: tuple[tuple[str, str], ...]
-    records: tuple[RunRecord, ...]
-    rows: tuple[Row, ...]
-    pooled: tuple[Row, ...]
+    machines: tuple[tuple[str, str], ...] = ()
+    records: tuple[RunRecord, ...] = ()
+    rows: tuple[Row, ...] = ()
+    pooled: tuple[Row, ...] = ()
     tables: tuple[Table, ...]
-    comparison: Table | None
-    without_result: int
-    logs: tuple[Log, ...]
-    logs_left_out: int
-    environment: Table | None
+    comparison: Table | None = None
+    without_result: int = 0
+    logs: tuple[Log, ...] = ()
+    logs_left_out: int = 0
+    environment: Table | None = None
 
 
 def collect_contents(

@@ -78,7 +78,7 @@ def draw_growth(rows: Sequence[Row], name: str) -> list[Chart]:
         sweeps.setdefault(growth.by, []).append(growth)
     charts = [
         _draw(
-            [(_words(growth.row), growth.points) for growth in growths],
+            [(_words(growth.row, by), growth.points) for growth in growths],
             f"{name}-{by}",
             title=f"Input: {_SWEEPS[by].words}",
             sweep=_SWEEPS[by],
@@ -88,7 +88,7 @@ def draw_growth(rows: Sequence[Row], name: str) -> list[Chart]:
     duels = find_fusing(rows)
     if duels:
         lines = [
-            ([*_words(duel.row), arm], points)
+            ([*_words(duel.row, "batch_size"), arm], points)
             for duel in duels
             for arm, points in (("one after another", duel.first), ("fused", duel.second))
         ]
@@ -144,8 +144,10 @@ def _draw(
     )
 
 
-def _words(row: Row) -> list[str]:
-    return [*label_words(row.workload, row.configuration, [row.distinction]), row.machine]
+def _words(row: Row, by: str) -> list[str]:
+    """Returns what tells a line from others; what lies along the axis does not."""
+    swept = {"batch_size": 0} if by == "batch_size" else None
+    return [*label_words(row.workload, row.configuration, [row.distinction], swept), row.machine]
 
 
 def _growth_text(growth: Growth) -> str:

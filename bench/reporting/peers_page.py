@@ -126,15 +126,7 @@ def _contents(report: PeersReport) -> Contents:
         title=TITLE,
         summary=(*summary, *([f"Measured with {versions}."] if versions else [])),
         machines=(("Machine", report.machine),) if report.machine else (),
-        records=(),
-        rows=(),
-        pooled=(),
         tables=tuple(_tables(report.results)),
-        comparison=None,
-        without_result=0,
-        logs=(),
-        logs_left_out=0,
-        environment=None,
     )
 
 

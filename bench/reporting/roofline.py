@@ -91,11 +91,5 @@ def _describe_roof(peak: Peak) -> tuple[str, str]:
 
 
 def _words(row: Row) -> list[str]:
-    own_batch = dict(row.parameters).get("batch_size")
-    series = (
-        row.workload.scenario,
-        row.reading,
-        row.distinction,
-        f"batch {own_batch}" if own_batch else None,
-    )
-    return label_words(row.workload, row.configuration, series)
+    series = (row.workload.scenario, row.reading, row.distinction)
+    return label_words(row.workload, row.configuration, series, dict(row.parameters))

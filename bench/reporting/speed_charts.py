@@ -146,9 +146,8 @@ def draw_matrix_products(rows: Sequence[Row], name: str) -> Chart:
 
 
 def _words(row: Row, *, with_machine: bool) -> list[str]:
-    own_batch = dict(row.parameters).get("batch_size")
-    series = (row.reading, row.distinction, f"batch {own_batch}" if own_batch else None)
-    words = label_words(row.workload, row.configuration, series)
+    series, parameters = (row.reading, row.distinction), dict(row.parameters)
+    words = label_words(row.workload, row.configuration, series, parameters)
     return [*words, row.machine] if with_machine else words
 
 

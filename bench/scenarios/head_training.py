@@ -29,12 +29,14 @@ from .workload import (
     build_model,
     describe_configuration,
     describe_dataset,
+    describe_optimizer,
     describe_pipeline,
     load_parts,
     make_pipeline,
     read_options,
     resolve_batch,
     resolve_image_shape,
+    resolve_implementation,
     take_first,
 )
 
@@ -56,7 +58,10 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             Trainer(
                 model=one,
                 optimizer=make_optimizer(
-                    OPTIMIZER, learning_rate=LEARNING_RATE, dtype_policy=request.scenario.dtype_policy
+                    OPTIMIZER,
+                    learning_rate=LEARNING_RATE,
+                    dtype_policy=request.scenario.dtype_policy,
+                    implementation=resolve_implementation(request),
                 ),
                 strategy=strategy,
                 per_replica_batch_size=batch.per_replica,
@@ -115,7 +120,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             options={"epochs": epochs, "examples": len(examples)},
         ),
         configuration=describe_configuration(
-            request, strategy, batch, optimizer=OPTIMIZER, **describe_pipeline(pipeline)
+            request, strategy, batch, optimizer=describe_optimizer(request), **describe_pipeline(pipeline)
         ),
         probes=tuple(
             Probe(

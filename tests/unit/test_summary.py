@@ -122,6 +122,18 @@ def test_what_the_input_pipeline_did_stands_in_the_details(records):
     assert told | {"PLANTED work:0.10"} <= set(words)
 
 
+def test_a_batch_size_of_the_series_takes_the_place_of_the_runs(records):
+    record = records.record(configuration={"global_batch_size": 64})
+
+    def batches(parameters):
+        words = label_words(record.workload, record.configuration, (), parameters)
+        return [word for word in words if word.startswith("batch ")]
+
+    assert batches({}) == ["batch 64"]
+    assert batches({"batch_size": 1}) == ["batch 1"]
+    assert batches({"batch_size": 0}) == []
+
+
 def test_a_failed_run_is_one_row_with_its_reason(records):
     record = records.record(status="failed", reason="Out of memory.", series=(records.series(),))
     (row,) = summarise([record])

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
+from bench.cli import app
 from bench.commands import run
 from bench.execution import tuning
 from bench.execution.launcher import launch_run
@@ -22,7 +24,7 @@ from bench.records.record import Trial, Tuning
 from bench.records.store import RecordError
 from bench.records.tunings import KeptTuning, load_tuning, save_tuning, tuning_state
 from bench.suites import Request, Scenario, Timing
-from tpuens.errors import ConfigurationError, InterruptedRunError
+from tpuens.errors import InterruptedRunError
 
 NOW = datetime(2026, 11, 25, tzinfo=timezone.utc)
 VERSIONS = {"python": "3.11.2", "tensorflow": "2.21.0", "keras": "3.15.0", "tpuens": "0.1.0"}
@@ -223,13 +225,16 @@ def test_the_plan_of_a_run_holds_the_settings_that_were_chosen(
     monkeypatch.setattr(run, "look_at_machine", lambda: {"fingerprint": "f" * 16, "versions": VERSIONS})
     monkeypatch.setattr(run, "_run_and_report", lambda *given: None)
     monkeypatch.setattr(Tuner, "tune", tune)
-    run.run(["train-step"], strategy=["cpu"], batch_size=8, tune=True, results=tmp_path / "out")
+
+    def call(*arguments: str) -> BaseException | None:
+        given = ["run", *arguments, "--results", str(tmp_path / "out")]
+        return CliRunner().invoke(app, given).exception
+
+    assert call("train-step", "--strategy", "cpu", "--batch-size", "8", "--tune") is None
     (tuner,) = tuners
     assert (tuner.fingerprint, list(tuner.typed), tuner.retune) == ("f" * 16, ["batch_size"], False)
     (request,) = load_plan(tmp_path / "out").requests
     assert request.tuning == KEPT.tuning
-    with pytest.raises(ConfigurationError, match="folder of their own"):
-        run.run(["train-step"], strategy=["cpu"], retune=True, results=tmp_path / "out")
+    assert "folder of their own" in str(call("train-step", "--strategy", "cpu", "--retune"))
     assert len(tuners) == 1  # refused before minutes of trials
-    with pytest.raises(ConfigurationError, match="--resume goes on"):
-        run.run(tune=True, resume=True, results=tmp_path / "out")
+    assert "--resume goes on" in str(call("--tune", "--resume"))
