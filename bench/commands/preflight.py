@@ -11,8 +11,10 @@ from .options import MemoryLimit
 from .report import PriceOption
 
 if TYPE_CHECKING:
+    from ..preflight.report import Line
     from ..preflight.results import PreflightResult
     from ..preflight.suite import Job, Step
+    from ..records.record import RunRecord
 
 # Networks of the recipes that the suite `seeds` leaves to others: it is for large images.
 _BESIDE_SEEDS = (("cifar_cnn", 32),)
@@ -67,7 +69,6 @@ def preflight(
 
     from ..analysis.economics import Prices, parse_prices
     from ..preflight import report
-    from ..preflight.modelling import check_models
     from ..preflight.suite import Job, find_compiler
     from ..preflight.targets import check_replicas, find_targets
     from ..records.store import read_folder
@@ -94,16 +95,7 @@ def preflight(
         facts = msgspec.json.encode([report.line_facts(line) for line in lines])
         typer.echo(msgspec.json.format(facts, indent=2).decode())
     else:
-        from rich.console import Console
-
-        from ..reporting.choice import terminal_choices
-
-        console = Console()
-        checks = check_models([(line.result, line.model) for line in lines], records)
-        for table in report.make_tables(lines, checks, brief=True):
-            console.print(terminal_choices(table))
-        for sentence in (*report.EXPLANATION, *report.make_sentences(lines)):
-            console.print(sentence, markup=False, highlight=False)
+        _show(lines, records)
         typer.echo(f"report: {page}")
     failed = [one for one in found if one.status == "failed"]
     if failed:
@@ -111,6 +103,21 @@ def preflight(
             f"{len(failed)} of {len(found)} failed; the report says why, and the same command tries only "
             f"those again. First: {failed[0].reason}"
         )
+
+
+def _show(lines: "list[Line]", records: "list[RunRecord]") -> None:
+    from rich.console import Console
+
+    from ..preflight import report
+    from ..preflight.modelling import check_models
+    from ..reporting.choice import terminal_choices
+
+    console = Console()
+    checks = check_models([(line.result, line.model) for line in lines], records)
+    for table in report.make_tables(lines, checks, brief=True):
+        console.print(terminal_choices(table))
+    for sentence in (*report.EXPLANATION, *report.make_sentences(lines)):
+        console.print(sentence, markup=False, highlight=False)
 
 
 def _choose_steps(

@@ -1,16 +1,19 @@
 """A new head on a frozen backbone: every image through the backbone in each epoch, or once for its features.
 
-Both ways train the same head from the same weights, on the same batches in the same order; what computing
-the features takes is part of the second. One sample is a whole training.
+Both ways train the same head from the same weights, on the same batches in the same order, without dropout,
+which would draw another mask for each; what computing the features takes is part of the second. One sample
+is a whole training.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
+from tpuens.hardware.batches import BatchSize
 from tpuens.models.classifier import split_at_head
-from tpuens.models.freezing import freeze
+from tpuens.models.freezing import freeze, leaf_layers
 from tpuens.training.features import FeaturePipeline
 from tpuens.training.loop import BatchSource, Trainer, predict_examples
 from tpuens.training.optimizers import make_optimizer
@@ -52,62 +55,34 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     pipeline = make_pipeline(request, examples)
     with phases("build"), strategy.scope():
         model = build_model(request, num_classes=len(examples.class_names))
+        for layer in leaf_layers(model):
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0
         freeze(model, "head", freeze_batch_norm=True)
         backbone, head = split_at_head(model)
-        whole, alone = (
-            Trainer(
-                model=one,
-                optimizer=make_optimizer(
-                    OPTIMIZER,
-                    learning_rate=LEARNING_RATE,
-                    dtype_policy=request.scenario.dtype_policy,
-                    implementation=resolve_implementation(request),
-                ),
-                strategy=strategy,
-                per_replica_batch_size=batch.per_replica,
-                jit_compile=request.scenario.jit,
-            )
-            for one in (model, head)
-        )
+        trainers = {
+            "images": _make_trainer(request, strategy, model, batch),
+            "features": _make_trainer(request, strategy, head, batch),
+        }
         step = PredictStep(
             model=backbone, strategy=strategy, activation="none", jit_compile=request.scenario.jit
         )
 
-    def collect(view: str) -> Any:
-        return predict_examples(step, pipeline, per_replica_batch_size=batch.per_replica, view=view)
+    def train_on_images() -> None:
+        _train(trainers["images"], pipeline, epochs)
 
-    def make_features() -> BatchSource:
-        found = collect("plain")
-        return FeaturePipeline(pipeline, lambda view: found)
+    def train_on_features() -> None:
+        found = predict_examples(step, pipeline, per_replica_batch_size=batch.per_replica)
+        _train(trainers["features"], FeaturePipeline(pipeline, lambda view: found), epochs)
 
-    ways: dict[str, tuple[Trainer, Callable[[], BatchSource]]] = {
-        "images": (whole, lambda: pipeline),
-        "features": (alone, make_features),
-    }
-
-    def make_training(trainer: Trainer, open_source: Callable[[], BatchSource]) -> Callable[[], None]:
-        def train() -> None:
-            source = open_source()
-            for epoch in range(epochs):
-                trainer.train_epoch(source, epoch)
-
-        return train
-
+    trainings = {"images": train_on_images, "features": train_on_features}
     start = head.get_weights()
     trained = {}
-    trainings = {name: make_training(*way) for name, way in ways.items()}
     for name, train in trainings.items():
         with phases("first_step"):  # traces, and fills the cache of images
             head.set_weights(start)
             train()
             trained[name] = head.get_weights()
-
-    def evaluate(on_progress: Callable[[int, int], None]) -> Evaluation:
-        largest = max(
-            float(np.abs(one - other).max())
-            for one, other in zip(trained["images"], trained["features"], strict=True)
-        )
-        return Evaluation(metrics=[Metric(name="largest_absolute_difference", value=largest)])
 
     return Workload(
         key=WorkloadKey(
@@ -126,13 +101,40 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             Probe(
                 name=name,
                 step=train,
-                fence=ways[name][0].step.fence,
-                examples_per_step=epochs * whole.count_steps(examples) * batch.global_,
+                fence=trainers[name].step.fence,
+                examples_per_step=epochs * trainers[name].count_steps(examples) * batch.global_,
                 parameters={},
                 max_block_steps=1,
             )
             for name, train in trainings.items()
         ),
-        evaluate=evaluate,
+        evaluate=lambda on_progress: _hold_together(trained["images"], trained["features"]),
         dataset_fingerprint=examples.fingerprint(),
     )
+
+
+def _make_trainer(request: Request, strategy: Any, model: keras.Model, batch: BatchSize) -> Trainer:
+    optimizer = make_optimizer(
+        OPTIMIZER,
+        learning_rate=LEARNING_RATE,
+        dtype_policy=request.scenario.dtype_policy,
+        implementation=resolve_implementation(request),
+    )
+    return Trainer(
+        model=model,
+        optimizer=optimizer,
+        strategy=strategy,
+        per_replica_batch_size=batch.per_replica,
+        jit_compile=request.scenario.jit,
+    )
+
+
+def _train(trainer: Trainer, source: BatchSource, epochs: int) -> None:
+    for epoch in range(epochs):
+        trainer.train_epoch(source, epoch)
+
+
+def _hold_together(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> Evaluation:
+    """Returns the largest difference between the weights of two heads."""
+    largest = max(float(np.abs(one - other).max()) for one, other in zip(some, others, strict=True))
+    return Evaluation(metrics=[Metric(name="largest_absolute_difference", value=largest)])

@@ -86,6 +86,7 @@ SCENARIOS = Table(
             options={"examples": 0},  # the first so many only; 0: all of them
             ignores=("loader",),
             compares=("both",),
+            works_ahead=True,
             tunes=(*_STEP, "num_parallel_calls"),
         ),
         ScenarioRow(
