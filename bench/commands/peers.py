@@ -11,7 +11,7 @@ from tpuens.errors import ConfigurationError, InterruptedRunError
 
 from .options import parse_budget
 
-RESULTS = Path("results/peers")
+RESULTS = Path("results/runs/peers")
 
 
 def run_peers(
@@ -29,7 +29,7 @@ def run_peers(
         only: Patterns of groups and claims; all where there are none. The table has whatever is measured.
         budget: For each measurement, such as 3m; None: as long as each needs.
         data_dir: Where data sets lie.
-        results: The folder; None for results/peers.
+        results: The folder; None for results/runs/peers.
         resume: Whether the folder may hold measurements, which are then not made again.
         dry_run: Whether to print the measurements only.
 
