@@ -11,21 +11,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from tpuens.hardware.batches import BatchSize
 from tpuens.models.classifier import split_at_head
 from tpuens.models.freezing import freeze, leaf_layers
 from tpuens.training.features import FeaturePipeline
 from tpuens.training.loop import BatchSource, Trainer, predict_examples
-from tpuens.training.optimizers import make_optimizer
 from tpuens.training.step import PredictStep
 
 from ..measuring.timing import Probe
 from ..records.record import Metric, WorkloadKey
 from ..suites import Request
 from .workload import (
-    LEARNING_RATE,
     LOSS,
-    OPTIMIZER,
     Evaluation,
     Phases,
     Workload,
@@ -36,10 +32,10 @@ from .workload import (
     describe_pipeline,
     load_parts,
     make_pipeline,
+    make_trainer,
     read_options,
     resolve_batch,
     resolve_image_shape,
-    resolve_implementation,
     take_first,
 )
 
@@ -61,8 +57,8 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         freeze(model, "head", freeze_batch_norm=True)
         backbone, head = split_at_head(model)
         trainers = {
-            "images": _make_trainer(request, strategy, model, batch),
-            "features": _make_trainer(request, strategy, head, batch),
+            "images": make_trainer(request, strategy, model, batch),
+            "features": make_trainer(request, strategy, head, batch),
         }
         step = PredictStep(
             model=backbone, strategy=strategy, activation="none", jit_compile=request.scenario.jit
@@ -110,22 +106,6 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         ),
         evaluate=lambda on_progress: _hold_together(trained["images"], trained["features"]),
         dataset_fingerprint=examples.fingerprint(),
-    )
-
-
-def _make_trainer(request: Request, strategy: Any, model: keras.Model, batch: BatchSize) -> Trainer:
-    optimizer = make_optimizer(
-        OPTIMIZER,
-        learning_rate=LEARNING_RATE,
-        dtype_policy=request.scenario.dtype_policy,
-        implementation=resolve_implementation(request),
-    )
-    return Trainer(
-        model=model,
-        optimizer=optimizer,
-        strategy=strategy,
-        per_replica_batch_size=batch.per_replica,
-        jit_compile=request.scenario.jit,
     )
 
 

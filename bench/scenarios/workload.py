@@ -168,20 +168,25 @@ def build_trainer(
     with phases("build"), strategy.scope():
         keras.utils.set_random_seed(request.scenario.seed if seed is None else seed)
         model = build_model(request, num_classes=num_classes, backbone=backbone)
-        optimizer = make_optimizer(
-            OPTIMIZER,
-            learning_rate=LEARNING_RATE,
-            dtype_policy=request.scenario.dtype_policy,
-            implementation=resolve_implementation(request),
-        )
-        return Trainer(
-            model=model,
-            optimizer=optimizer,
-            strategy=strategy,
-            per_replica_batch_size=batch.per_replica,
-            loss=LossConfig(name=resolve_loss(request)),
-            jit_compile=request.scenario.jit,
-        )
+        return make_trainer(request, strategy, model, batch)
+
+
+def make_trainer(request: Request, strategy: Any, model: keras.Model, batch: BatchSize) -> Trainer:
+    """Returns the core's trainer on a model; call it under the strategy's scope."""
+    optimizer = make_optimizer(
+        OPTIMIZER,
+        learning_rate=LEARNING_RATE,
+        dtype_policy=request.scenario.dtype_policy,
+        implementation=resolve_implementation(request),
+    )
+    return Trainer(
+        model=model,
+        optimizer=optimizer,
+        strategy=strategy,
+        per_replica_batch_size=batch.per_replica,
+        loss=LossConfig(name=resolve_loss(request)),
+        jit_compile=request.scenario.jit,
+    )
 
 
 def build_model(
