@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
 
 from ..quiet import import_tensorflow_quietly
 from .options import DataDir, choose, resolve_data_dir, split_names
@@ -25,18 +27,22 @@ def predict(
     """Write a trained model's probabilities, with example ids, to a file."""
     import_tensorflow_quietly()
     from ..evaluation.metrics import score_predictions
+    from ..evaluation.predictions import load_predictions
     from ..recipes.predict import predict_run
     from ..tables import print_scores
 
-    path, predictions = predict_run(
-        run,
-        split=choose("split", split, ("train", "validation", "test")),
-        data_dir=resolve_data_dir(data_dir),
-        strategy=strategy,
-        batch_size=batch_size,
-        views=split_names(views),
-        output=output,
-    )
-    if predictions.labels is not None:
-        print_scores({split: score_predictions(predictions)})
-    typer.echo(f"predictions of {len(predictions)} examples: {path}")
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"predicting the {split} part", total=None)
+        path, examples = predict_run(
+            run,
+            split=choose("split", split, ("train", "validation", "test")),
+            data_dir=resolve_data_dir(data_dir),
+            strategy=strategy,
+            batch_size=batch_size,
+            views=split_names(views),
+            output=output,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if examples.labels is not None:
+        print_scores({split: score_predictions(load_predictions(path))})
+    typer.echo(f"predictions of {len(examples)} examples: {path}")

@@ -4,9 +4,10 @@ The file is not compressed: 50,000 × 1,000 probabilities, which hold little to 
 200), are so written in 0.2 s in place of 6.5, and read in half the time. Compressed files are read as well.
 """
 
+import contextlib
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -91,21 +92,73 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
     Raises:
         DataError: The file cannot be written.
     """
+    _write(path, predictions, predictions.probabilities.shape, [predictions.probabilities])
+
+
+def stream_predictions(
+    path: Path, examples: Examples, batches: Iterable[np.ndarray], source: str, *, sigmoid: bool = False
+) -> None:
+    """Writes predictions as they are made, whole or not at all: memory holds one batch, of however many.
+
+    Args:
+        path: The .npz file.
+        examples: What is predicted.
+        batches: Their probabilities, in their order: float32 (batch, classes), of batches of any size.
+        source: What makes them.
+        sigmoid: As in `Predictions`.
+
+    Raises:
+        DataError: The file cannot be written, or a batch holds what cannot be probabilities.
+    """
+    shape = (len(examples), len(examples.class_names))
+    empty = label_predictions(examples, np.empty((0, shape[1]), np.float32), source, sigmoid=sigmoid)
+
+    def check_batches() -> Iterator[np.ndarray]:
+        done = 0
+        for batch in batches:
+            here = slice(done, done + len(batch))
+            labels = None if empty.labels is None else empty.labels[here]
+            check_predictions(replace(empty, ids=empty.ids[here], labels=labels, probabilities=batch))
+            done += len(batch)
+            yield batch
+        assert done == len(examples), "every example is predicted once"
+
+    _write(path, empty, shape, check_batches())
+
+
+def _write(
+    path: Path, predictions: Predictions, shape: tuple[int, ...], batches: Iterable[np.ndarray]
+) -> None:
+    """Writes `predictions` with the probabilities of `batches`, of this shape when put together."""
     arrays = {
         "ids": predictions.ids.astype(str),
-        "probabilities": predictions.probabilities.astype(np.float32, copy=False),
         "class_names": np.array(predictions.class_names, dtype=str),
         "source": np.array(predictions.source),
         "sigmoid": np.array(predictions.is_multi_label),
     }
     if predictions.labels is not None:
         arrays["labels"] = predictions.labels.astype(np.int64)
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        Path(file.name).replace(path)
-    except OSError as error:
+            part = Path(file.name)
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, array in arrays.items():
+                    with archive.open(f"{name}.npy", "w") as entry:
+                        np.lib.format.write_array(entry, array, allow_pickle=False)
+                with archive.open("probabilities.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array_header_1_0(entry, header)
+                    for batch in batches:
+                        entry.write(np.ascontiguousarray(batch, "<f4").data)
+        part.replace(path)
+    except BaseException as error:
+        if part is not None:
+            with contextlib.suppress(OSError):
+                part.unlink()
+        if not isinstance(error, OSError):
+            raise
         raise DataError(
             "Predictions cannot be written: make room or choose another file. "
             f"Received: {path} ({error.strerror})"

@@ -1,13 +1,17 @@
 """Predictions with the model of a finished run."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
+from ..data.examples import Examples
 from ..errors import DataError
-from ..evaluation.predictions import Predictions, label_predictions, save_predictions
+from ..evaluation.predictions import stream_predictions
 from ..hardware.strategies import open_strategy
-from ..training.loop import predict_views
+from ..training.loop import stream_probabilities
 from ..training.losses import activation_of
 from ..training.step import PredictStep
 from .config import read_config
@@ -25,8 +29,9 @@ def predict_run(
     batch_size: int = 32,
     views: tuple[str, ...] = (),
     output: Path | None = None,
-) -> tuple[Path, Predictions]:
-    """Writes a run's predictions of one part of its data; returns the file and what it holds.
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Path, Examples]:
+    """Writes a run's predictions of one part of its data as they are made; returns the file and the examples.
 
     Args:
         run: The folder of a finished run.
@@ -36,6 +41,7 @@ def predict_run(
         batch_size: Examples on each replica.
         views: Names in `VIEWS` to predict the mean over; none for those that the run was asked for.
         output: The file to write; None for the run's own folder.
+        on_progress: Told how many of the examples are predicted, of how many.
 
     Raises:
         DataError: The folder holds no run, or the data is no longer what the run was trained on.
@@ -55,12 +61,17 @@ def predict_run(
     activation = activation_of(config.loss.name)
     with opened.scope():
         step = PredictStep(model=load_model(folder), strategy=opened, activation=activation)
-    probabilities = predict_views(
+    batches = stream_probabilities(
         step, make_pipeline(config, examples), views or config.views, per_replica_batch_size=batch_size
     )
-    predictions = label_predictions(
-        examples, probabilities, folder.path.name, sigmoid=activation == "sigmoid"
-    )
+
+    def tell_progress() -> Iterator[np.ndarray]:
+        done = 0
+        for batch in batches:
+            done += len(batch)
+            on_progress(done, len(examples))
+            yield batch
+
     path = output or folder.predictions(split)
-    save_predictions(path, predictions)
-    return path, predictions
+    stream_predictions(path, examples, tell_progress(), folder.path.name, sigmoid=activation == "sigmoid")
+    return path, examples

@@ -114,7 +114,7 @@ def collect_features(
         indices = missing[start : start + CHUNK]
         chunk = examples.subset(indices)
         rows = predict_examples(
-            step, Pipeline(chunk, once), per_replica_batch_size=per_replica_batch_size, view=view
+            step, Pipeline(chunk, once), (view,), per_replica_batch_size=per_replica_batch_size
         )
         store.add(view, [images[index] for index in indices], rows)
     return np.stack([known[image] for image in images])

@@ -1,7 +1,8 @@
 """The loop: epochs of steps over a pipeline, and predictions, under any strategy."""
 
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -225,7 +226,7 @@ class Trainer:
 
     def predict(self, pipeline: BatchSource, views: Sequence[str] = ("plain",)) -> np.ndarray:
         """Returns probabilities, float32 (examples, classes): the mean over the views of each example."""
-        return predict_views(
+        return predict_examples(
             self.predict_step, pipeline, views, per_replica_batch_size=self.per_replica_batch_size
         )
 
@@ -240,45 +241,55 @@ class Trainer:
         return steps * self.global_batch_size / seconds if steps > 0 and seconds > 0 else None
 
 
-def predict_views(
-    step: PredictStep, pipeline: BatchSource, views: Sequence[str], *, per_replica_batch_size: int
-) -> np.ndarray:
-    """Returns the mean of the probabilities of several views; see `predict_examples`."""
-    rows = [
-        predict_examples(step, pipeline, per_replica_batch_size=per_replica_batch_size, view=view)
-        for view in views
-    ]
-    return rows[0] if len(rows) == 1 else np.mean(rows, axis=0)
-
-
 def predict_examples(
-    step: PredictStep, pipeline: BatchSource, *, per_replica_batch_size: int, view: str = "plain"
+    step: PredictStep,
+    pipeline: BatchSource,
+    views: Sequence[str] = ("plain",),
+    *,
+    per_replica_batch_size: int,
 ) -> np.ndarray:
-    """Returns probabilities, float32 (examples, classes), in the order of the pipeline's examples.
+    """Returns all that `stream_probabilities` yields, float32 (examples, classes)."""
+    batches = stream_probabilities(step, pipeline, views, per_replica_batch_size=per_replica_batch_size)
+    first = next(batches)
+    probabilities = np.empty((len(pipeline.examples), first.shape[1]), np.float32)
+    done = 0
+    for batch in itertools.chain([first], batches):
+        probabilities[done : done + len(batch)] = batch
+        done += len(batch)
+    return probabilities
 
-    One batch is on its way while the one before is read back, so input, compute and copies overlap.
+
+def stream_probabilities(
+    step: PredictStep,
+    pipeline: BatchSource,
+    views: Sequence[str] = ("plain",),
+    *,
+    per_replica_batch_size: int,
+) -> Iterator[np.ndarray]:
+    """Yields probabilities, float32 (batch, classes), in the order of the pipeline's examples.
+
+    They are the mean over the views of each example. One batch is on its way while the one before is read
+    back, so input, compute and copies overlap, and no more than these are held.
 
     Raises:
         DataError: An image is corrupt; the message names its file.
     """
-    probabilities: np.ndarray | None = None
+    size = per_replica_batch_size * step.local_replicas
+    for batches in zip(*(_stream_view(step, pipeline, view, size) for view in views), strict=True):
+        yield batches[0] if len(batches) == 1 else np.mean(batches, axis=0)
 
-    def keep(pending: Any, index: np.ndarray) -> None:
-        nonlocal probabilities
-        outputs = step.collect(pending)
-        if probabilities is None:
-            probabilities = np.empty((len(pipeline.examples), outputs.shape[1]), np.float32)
-        real = index >= 0  # the last batch is padded to its full size with index -1
-        probabilities[index[real]] = outputs[real]
 
+def _stream_view(step: PredictStep, pipeline: BatchSource, view: str, size: int) -> Iterator[np.ndarray]:
     under_way: tuple[Any, np.ndarray] | None = None
     with name_corrupt_images(pipeline.examples):
-        for images, index in pipeline.evaluation_batches(per_replica_batch_size * step.local_replicas, view):
+        for images, index in pipeline.evaluation_batches(size, view):
             started = (step.dispatch(images), index.numpy())
             if under_way is not None:
-                keep(*under_way)
+                yield _collect(step, *under_way)
             under_way = started
         if under_way is not None:
-            keep(*under_way)
-    assert probabilities is not None, "examples are never empty"
-    return probabilities
+            yield _collect(step, *under_way)
+
+
+def _collect(step: PredictStep, pending: Any, index: np.ndarray) -> np.ndarray:
+    return step.collect(pending)[index >= 0]  # the last batch is padded to its full size with index -1
