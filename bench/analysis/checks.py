@@ -40,6 +40,17 @@ class CheckResult:
         """Returns how many checks ended so."""
         return sum(check.verdict == verdict for check in self.checks)
 
+    @property
+    def silent(self) -> list[Gate]:
+        """Returns the gates of which there are checks, and not one was told."""
+        told = {check.gate for check in self.checks if check.verdict != "not told"}
+        return list(dict.fromkeys(check.gate for check in self.checks if check.gate not in told))
+
+    def list_untold(self, required: Iterable[Gate]) -> list[Gate]:
+        """Returns those of the gates that have no check, or one that could not be told."""
+        verdicts = {gate: [one.verdict for one in self.checks if one.gate == gate] for gate in required}
+        return [gate for gate, found in verdicts.items() if not found or "not told" in found]
+
     def exit_code(self, required: Iterable[Gate] = ()) -> int:
         """Returns 1 where a gate is broken or a new run failed, 2 where too little could be told, else 0.
 
@@ -51,8 +62,7 @@ class CheckResult:
             return 1
         if not self.count("holds"):
             return 2
-        told = {gate: [c.verdict for c in self.checks if c.gate == gate] for gate in required}
-        return 2 if any(not verdicts or "not told" in verdicts for verdicts in told.values()) else 0
+        return 2 if self.list_untold(required) else 0
 
 
 def check_records(

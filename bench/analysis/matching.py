@@ -61,7 +61,8 @@ def match_records(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[list[
     ours, theirs = list(filter(_ok, a)), list(filter(_ok, b))
     comparisons = {one.turns.comparison if one.turns else None for one in (*ours, *theirs)}
     if len(comparisons) == 1 and None not in comparisons:
-        return _match_turns(ours, theirs), left_out
+        match = _match_turns(ours, theirs)
+        return [match], left_out + _count_surplus(ours, theirs, len(match.a))
     matches: list[Match] = []
     workloads = [_by(records, lambda one: identity(one.workload)) for records in (ours, theirs)]
     for key, records in workloads[0].items():
@@ -118,7 +119,17 @@ def _reason(arm: str, record: RunRecord) -> str:
     return f"a run of {arm} {'failed' if record.status == 'failed' else 'was skipped'}: {record.reason}"
 
 
-def _match_turns(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> list[Match]:
+def _count_surplus(a: Sequence[RunRecord], b: Sequence[RunRecord], matched: int) -> list[str]:
+    """Returns how many runs of which arm stand beside none of the other."""
+    return [
+        f"{surplus} run{'s' if surplus > 1 else ''} of {arm} {'have' if surplus > 1 else 'has'} "
+        f"no partner in {other}: {describe_run(runs[0])}"
+        for arm, other, runs in (("A", "B", a), ("B", "A", b))
+        if (surplus := len(runs) - matched)
+    ]
+
+
+def _match_turns(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> Match:
     partners = {one.turns.pair: one for one in b if one.turns}
     pairs = [(one, partners[one.turns.pair]) for one in a if one.turns and one.turns.pair in partners]
     if not pairs:
@@ -127,7 +138,7 @@ def _match_turns(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> list[Match]:
             f"another. Received: {len(a)} runs of A and {len(b)} of B"
         )
     first = pairs[0][0].turns
-    return [_match([x for x, _ in pairs], [y for _, y in pairs], first.manner if first else "apart")]
+    return _match([x for x, _ in pairs], [y for _, y in pairs], first.manner if first else "apart")
 
 
 def _match_configurations(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[list[Match], list[str]]:
@@ -136,23 +147,26 @@ def _match_configurations(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tup
     across = len(machines) > 1
     key = _fixed_key if across else lambda one: identity(one.configuration)
     ours, theirs = _by(a, key), _by(b, key)
-    matches = [
-        _match(ours[one], theirs[one], "apart", division="fixed" if across else None)
-        for one in ours
-        if one in theirs
+    found: list[tuple[Sequence[RunRecord], Sequence[RunRecord], Division | None]] = [
+        (ours[one], theirs[one], "fixed" if across else None) for one in ours if one in theirs
     ]
     rest = [
         [side[one] for one in side if one not in other] for side, other in ((ours, theirs), (theirs, ours))
     ]
-    if across and not matches:
-        return [_match(_best(rest[0]), _best(rest[1]), "apart", division="tuned")], []
-    if len(rest[0]) == len(rest[1]) == 1:
-        return [*matches, _match(rest[0][0], rest[1][0], "apart")], []
-    return matches, [
-        f"{arm} alone ran {describe_run(runs[0])}"
-        for arm, groups in zip("AB", rest, strict=True)
-        for runs in groups
-    ]
+    left_out: list[str] = []
+    if across and not found:
+        found = [(_best(rest[0]), _best(rest[1]), "tuned")]
+    elif len(rest[0]) == len(rest[1]) == 1:
+        found.append((rest[0][0], rest[1][0], None))
+    else:
+        left_out = [
+            f"{arm} alone ran {describe_run(runs[0])}"
+            for arm, groups in zip("AB", rest, strict=True)
+            for runs in groups
+        ]
+    for x, y, _ in found:
+        left_out += _count_surplus(x, y, min(len(x), len(y)))
+    return [_match(x, y, "apart", division) for x, y, division in found], left_out
 
 
 def _match(

@@ -162,15 +162,16 @@ def judge(
     stopping once the interval is narrow, which favours samples whose spread came out too small.
 
     Args:
-        wall: Of the wall time.
+        wall: Of the wall time; None of a single pair, which has no interval.
         cpu: Of the process CPU time; None for strategies that are not the CPU's.
         floor: What A/A runs gave on this machine; None where it was not measured: the interval decides alone.
         shown: The size of difference that matters, as a share.
         error: How often equal arms may be told apart; a gate over several readings divides it among them.
     """
     if wall is None or wall.pairs < MIN_PAIRS:
-        pairs = wall.pairs if wall else 0
-        why = f"a verdict takes {MIN_PAIRS} pairs of processes, and there are {pairs}"
+        pairs = wall.pairs if wall else 1
+        there = "there is 1" if pairs == 1 else f"there are {pairs}"
+        why = f"a verdict takes {MIN_PAIRS} pairs of processes, and {there}"
         return Judgement(verdict="too noisy to tell", clock="wall", interval=wall, shown=shown, why=why)
     each = 1 - error / (2 if cpu else 1)
     wall_floor = floor.wall if floor else 0.0

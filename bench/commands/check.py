@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,7 @@ from .options import (
     choose_scenarios,
     collect_settings,
     find_strategies,
+    list_given,
     parse_budget,
     parse_pairs,
 )
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 # What is checked where nothing is named: the step, and that arithmetic does not change the answers.
 _DEFAULT = ["train-step", "agreement"]
 _ACCURACY = "ensemble-accuracy"
+# What means something to records that are there already; all else is for runs that are made now.
+_OF_STORED = "baseline", "results", "threshold", "require", "markdown", "junit"
 
 
 Against = Annotated[
@@ -109,15 +112,17 @@ def check(
 
     thresholds = load_thresholds(Path(), threshold or (), scenarios=SCENARIOS)
     required = [check_gate(name, "require") for name in require or ()]
-    settings = collect_settings(context.params)
-    _check_sides(against, baseline, results, of_runs=(names, seeds, strategy, settings, option, env))
+    settings, budget_seconds = collect_settings(context.params), parse_budget(budget)
+    _check_sides(against, baseline, results, list_given(context))
+    if results is not None and against is None:
+        _refuse_for_stored([*(names or ()), *list_given(context, *_OF_STORED)])
     if results is not None and against is None:
         new, old = _read_stored(results, baseline)
     else:
         suite, scenarios = _choose(names, seeds, settings, option, data_dir)
-        plan = partial(_plan, suite, scenarios, strategy, env)
+        plan = partial(_plan, suite, scenarios, strategy, parse_pairs("env", env or []))
         if against is not None:
-            new, old = _run_against(against, plan(repeats=1), results, parse_budget(budget))
+            new, old = _run_against(against, plan(repeats=1), results, budget_seconds)
         else:
             new, old = _run_now(partial(plan, repeats=repeats), baseline or "")
     result = check_records(new, old, thresholds, find_floor=_find_floor)
@@ -157,7 +162,7 @@ def show_result(
 
 
 def _check_sides(
-    against: str | None, baseline: str | None, results: Path | None, *, of_runs: Sequence[Any]
+    against: str | None, baseline: str | None, results: Path | None, given: Sequence[str]
 ) -> None:
     """Raises ConfigurationError where it is not clear what is held against what.
 
@@ -165,21 +170,35 @@ def _check_sides(
         against: As it was given.
         baseline: Likewise.
         results: Likewise.
-        of_runs: What was given that means something to runs made now alone.
+        given: The options of the call.
     """
-    given = f"against={against!r}, baseline={baseline!r}, results={results and str(results)!r}"
+    sides = f"against={against!r}, baseline={baseline!r}, results={results and str(results)!r}"
     if against is None and baseline is None and results is None:
         raise ConfigurationError(
             "A check needs something to hold to: --against REV runs that commit beside this tree, --baseline "
-            f"takes stored records, --results a folder that an earlier check has made. Received: {given}"
+            f"takes stored records, --results a folder that an earlier check has made. Received: {sides}"
         )
     if against is not None and baseline is not None:
-        raise ConfigurationError(f"Give one baseline: --against or --baseline. Received: {given}")
-    if results is not None and against is None and any(of_runs):
-        told = ", ".join(str(one) for one in of_runs if one)
+        raise ConfigurationError(f"Give one baseline: --against or --baseline. Received: {sides}")
+    if against is not None and "--repeats" in given:
         raise ConfigurationError(
-            "Records that are there already are checked as they are: scenarios, settings, strategies and "
-            f"--seeds are for runs that are made now. Received: {given}; {told}"
+            "Leave out --repeats: --against runs pairs until the interval is narrow or --budget is spent. "
+            f"Received: --repeats, {sides}"
+        )
+    if results is None and against is None and "--budget" in given:
+        raise ConfigurationError(
+            "Leave out --budget: --baseline makes as many runs as --repeats says, and --budget is for the "
+            f"comparisons of --against. Received: --budget, {sides}"
+        )
+
+
+def _refuse_for_stored(given: Sequence[str]) -> None:
+    """Raises ConfigurationError where something is given that is for runs made now alone."""
+    if given:
+        raise ConfigurationError(
+            "Records that are there already are checked as they are: leave out scenarios, settings and all "
+            "that is for runs made now, or leave out --results to make such runs. "
+            f"Received: {', '.join(given)}"
         )
 
 
@@ -200,7 +219,7 @@ def _plan(
     suite: str,
     scenarios: tuple[Scenario, ...],
     strategy: list[str] | None,
-    env: list[str] | None,
+    variables: dict[str, str],
     *,
     repeats: int,
 ) -> list[Request]:
@@ -210,7 +229,7 @@ def _plan(
         scenarios,
         strategies=check_strategies(strategy) or find_strategies(),
         repeats=repeats,
-        variables=parse_pairs("env", env or []),
+        variables=variables,
     )
 
 

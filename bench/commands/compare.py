@@ -35,6 +35,7 @@ from .options import (
     choose_scenarios,
     collect_settings,
     find_strategies,
+    list_given,
     make_limits,
     parse_budget,
     parse_pairs,
@@ -50,6 +51,8 @@ Budget = Annotated[str, typer.Option(help="How long it may take, such as 90s, 5m
 Strategy = Annotated[
     str | None, typer.Option(help="Strategy to measure. Default: the first accelerator's, else cpu.")
 ]
+# What --resume may be given anew; all else is part of what is compared.
+_OF_RESUME = "results", "resume", "budget", "time_limit", "memory_limit"
 VARIED = "strategy, env.NAME, planted, or any of run's settings, such as jit=off,on"
 
 
@@ -91,21 +94,24 @@ def compare(
 ) -> None:
     """Compare two arms: variants that take turns on this machine, or results that are there already."""
     if resume:
-        _resume(arms, vary, results, budget, make_limits(time_limit, memory_limit))
+        given = [*(arms or ()), *list_given(context, *_OF_RESUME)]
+        _resume(results, given, parse_budget(budget), make_limits(time_limit, memory_limit))
         return
     if vary is None:
-        show_comparison(*_read_arms(arms or []))
+        show_comparison(*_read_arms(arms or [], list_given(context)))
         return
+    seconds, limits = parse_budget(budget), make_limits(time_limit, memory_limit)
     if len(arms or []) != 1:
         raise ConfigurationError(
             f"--vary takes one scenario. Received: {' '.join(arms or []) or 'none'}; vary={vary!r}"
         )
-    settings = collect_settings(context.params)
-    _, scenarios = choose_scenarios(list(arms or []), settings, option, data_dir)
-    a, b = make_variants(scenarios, vary, strategy, parse_pairs("env", env or []))
+    settings, variables = collect_settings(context.params), parse_pairs("env", env or [])
     field = vary.partition("=")[0]
+    _check_varied(field, list_given(context), variables)
+    _, scenarios = choose_scenarios(list(arms or []), settings, option, data_dir)
+    a, b = make_variants(scenarios, vary, strategy, variables)
     folder = results or default_folder(f"{a.scenario.name}-{field}")
-    run_and_show(a, b, folder, parse_budget(budget), make_limits(time_limit, memory_limit))
+    run_and_show(a, b, folder, seconds, limits)
 
 
 def make_variants(
@@ -193,7 +199,17 @@ def show_comparison(a: "list[RunRecord]", b: "list[RunRecord]", folder: Path | N
     return comparison
 
 
-def _read_arms(paths: list[str]) -> "tuple[list[RunRecord], list[RunRecord]]":
+def _check_varied(field: str, given: list[str], variables: dict[str, str]) -> None:
+    """Raises ConfigurationError where what is varied is set for both arms as well."""
+    if f"--{field.replace('_', '-')}" in given or field in {f"env.{name}" for name in variables}:
+        raise ConfigurationError(
+            "The arms differ in the field that is varied, so it has no value for both: leave that option "
+            f"out. Received: vary={field}=…, {', '.join(given)}"
+        )
+
+
+def _read_arms(paths: list[str], given: list[str]) -> "tuple[list[RunRecord], list[RunRecord]]":
+    """Returns the records of both arms, which lie there; of `given`, the options, none means a thing then."""
     from ..analysis.matching import split_arms
     from ..records.store import latest_records, read_folder
 
@@ -202,32 +218,38 @@ def _read_arms(paths: list[str]) -> "tuple[list[RunRecord], list[RunRecord]]":
             f"A scenario is compared with itself under another setting: add --vary FIELD=A,B, where FIELD "
             f"is {VARIED}. Received: {paths[0]!r} alone"
         )
-    if len(paths) == 1:
-        a, b = split_arms(read_folder(Path(paths[0])))
-        if not a or not b:
-            raise ConfigurationError(
-                "One folder is shown again where it holds a comparison; name a second one to compare with. "
-                f"Received: {paths[0]}"
-            )
-        return a, b
+    if len(paths) not in (1, 2):
+        raise ConfigurationError(
+            "Name two results folders or records, the folder of a comparison, or a scenario with --vary. "
+            f"Received: {len(paths)} arguments"
+        )
+    if given:
+        raise ConfigurationError(
+            "Results that are there already are compared as they were measured: leave the options out, or "
+            "give them to a scenario that is measured now, with --vary FIELD=A,B. "
+            f"Received: {', '.join(given)}, for {' and '.join(paths)}"
+        )
     if len(paths) == 2:
         a, b = (latest_records(read_folder(Path(path))) for path in paths)
         return a, b
-    raise ConfigurationError(
-        "Name two results folders or records, the folder of a comparison, or a scenario with --vary. "
-        f"Received: {len(paths)} arguments"
-    )
+    a, b = split_arms(read_folder(Path(paths[0])))
+    if not a or not b:
+        raise ConfigurationError(
+            "One folder is shown again where it holds a comparison; name a second one to compare with. "
+            f"Received: {paths[0]}"
+        )
+    return a, b
 
 
-def _resume(
-    arms: list[str] | None, vary: str | None, results: Path | None, budget: str, limits: "Limits"
-) -> None:
+def _resume(results: Path | None, given: list[str], budget_seconds: float, limits: "Limits") -> None:
+    """Goes on with the comparison in a folder; what is `given` beside it would change what it compares."""
     from ..execution.comparison_plan import load_plan
 
-    if arms or vary or results is None:
+    if given or results is None:
         raise ConfigurationError(
-            "--resume goes on with the comparison in a folder as it was asked for: give --results alone, and "
-            f"a new --budget. Received: {' '.join(arms or [])}; vary={vary!r}; results={results}"
+            "--resume goes on with the comparison in --results as it was asked for: beside that folder it "
+            "takes --budget, --time-limit and --memory-limit alone. Leave out what else there is, or start a "
+            f"comparison of its own. Received: {', '.join(given) or 'nothing else'}; results={results}"
         )
     plan = load_plan(results)
-    run_and_show(plan.a, plan.b, results, parse_budget(budget), limits)
+    run_and_show(plan.a, plan.b, results, budget_seconds, limits)

@@ -57,9 +57,9 @@ def list_notes(result: CheckResult) -> list[str]:
 
 
 def conclude(result: CheckResult, required: Collection[Gate] = ()) -> str:
-    """Returns the result in one sentence."""
-    broken, untold = result.count("broken"), result.count("not told")
-    parts = [f"{result.count('holds')} hold"]
+    """Returns the result in one sentence, and a warning where nothing was told of a gate."""
+    broken, untold, holds = (result.count(verdict) for verdict in ("broken", "not told", "holds"))
+    parts = [f"{holds} hold{'s' if holds == 1 else ''}"]
     if broken:
         parts.insert(0, f"{broken} broken")
     if untold:
@@ -67,11 +67,16 @@ def conclude(result: CheckResult, required: Collection[Gate] = ()) -> str:
     told = {
         0: "Every gate that could be told holds" if untold else "Every gate holds",
         1: "A gate is broken" if broken else "A new run failed",
-        2: f"A required gate could not be told ({', '.join(required)})"
-        if result.count("holds")
+        2: f"A required gate could not be told ({', '.join(result.list_untold(required))})"
+        if holds
         else "Nothing could be told",
     }[result.exit_code(required)]
-    return f"{told}: {', '.join(parts)}."
+    silent = [gate for gate in result.silent if gate not in required] if holds or broken else []
+    sentence = f"{told}: {', '.join(parts)}."
+    if not silent:
+        return sentence
+    warning = f"Warning: nothing was told of {', '.join(silent)}. That is no pass"
+    return f"{sentence} {warning}: --require GATE makes it exit code 2."
 
 
 def describe_change(check: Check) -> str:

@@ -13,7 +13,7 @@ def junit_xml(result: CheckResult, title: str, required: Collection[Gate] = ()) 
     """Returns one test case a check, in the form that Jenkins and GitLab read.
 
     A broken gate is a failure, and so is a new run that failed. What could not be told is skipped, or an
-    error where its gate is required; runs without counterpart are skipped too.
+    error where its gate is required or nothing at all was told; runs without counterpart are skipped too.
 
     Args:
         result: What to tell.
@@ -29,10 +29,12 @@ def junit_xml(result: CheckResult, title: str, required: Collection[Gate] = ()) 
             counts[outcome] += 1
             ElementTree.SubElement(case, outcome, message=plain(message))
 
+    nothing_told = result.exit_code() == 2
     for check in result.checks:
-        untold = "error" if check.gate in required else "skipped"
+        untold = "error" if nothing_told or check.gate in required else "skipped"
         outcome = {"holds": None, "broken": "failure", "not told": untold}[check.verdict]
-        add(check.scenario, f"{check.gate}: {check.what}, {check.of}", outcome, describe_change(check))
+        message = f"{check.verdict}: {describe_change(check)}"
+        add(check.scenario, f"{check.gate}: {check.what}, {check.of}", outcome, message)
     for one in result.left_out:
         add(one.scenario, one.what, "failure" if one.failed else "skipped", one.why)
     for gate in required:

@@ -9,7 +9,7 @@ from bench.analysis.thresholds import Thresholds, load_thresholds
 from bench.execution.check_run import run_against
 from bench.records.record import Memory, RunRecord, Turns
 from bench.records.store import write_record
-from bench.reporting.check_report import conclude, list_notes
+from bench.reporting.check_report import conclude, list_notes, markdown_summary
 from bench.reporting.junit import junit_xml
 from bench.suites import Request, Scenario
 from tpuens.errors import ConfigurationError
@@ -99,3 +99,27 @@ def test_runs_of_an_earlier_check_never_count_as_those_of_this_one(records, tmp_
     request = Request(suite="check", scenario=Scenario(name="train-step"), strategy="cpu")
     with pytest.raises(ConfigurationError, match="folder of its own"):
         run_against(tmp_path, [request], tmp_path, budget_seconds=1e6)
+
+
+def test_a_gate_of_which_nothing_is_told_is_named_in_every_summary(run) -> None:
+    result = check_records([run()], [run()], Thresholds())
+    assert result.exit_code() == 0
+    sentence = conclude(result)
+    assert sentence.startswith("Every gate that could be told holds: 1 holds, 2 could not be told.")
+    assert "Warning: nothing was told of speed, compile." in sentence
+    assert "--require GATE" in sentence
+    assert sentence in markdown_summary(result, "title")
+    assert junit_xml(result, "title").count(b'<skipped message="not told: ') == 2
+
+
+def test_a_required_gate_that_is_not_told_is_named_alone(run) -> None:
+    result = check_records([run()], [run()], Thresholds())
+    assert conclude(result, ["memory", "speed"]).startswith("A required gate could not be told (speed): ")
+    assert "Warning: nothing was told of compile." in conclude(result, ["speed"])
+
+
+def test_where_nothing_is_told_junit_is_no_pass_either(records) -> None:
+    new, old = (records.record(memory=None, phases={}, series=(records.series(),)) for _ in range(2))
+    result = check_records([new], [old], Thresholds())
+    assert b'errors="1" skipped="0"' in junit_xml(result, "title")
+    assert conclude(result) == "Nothing could be told: 0 hold, 1 could not be told."

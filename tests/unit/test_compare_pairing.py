@@ -71,6 +71,27 @@ def test_of_two_strategies_the_larger_floor_holds_and_without_one_of_them_none(r
     assert (reading.floor, reading.floor_state) == (None, "missing")
 
 
+def test_runs_without_a_partner_are_told_by_number_and_arm(records: Any) -> None:
+    def left_out(sides: tuple[list[RunRecord], list[RunRecord]]) -> tuple[str, ...]:
+        text = comparison_text(compare_records(*sides))
+        found = tuple(line for line in text.splitlines() if line.startswith("Not compared"))
+        return tuple(line.partition(", cifar_cnn")[0] for line in found)
+
+    a, b = arms(records, {"series": (timed(1.0),)}, {"series": (timed(1.0),)})
+    assert left_out((a, b)) == ()
+    assert left_out((a, b[:4])) == ("Not compared: 2 runs of A have no partner in B: train-step",)
+    assert left_out((a[1:], b)) == ("Not compared: 1 run of B has no partner in A: train-step",)
+
+    def runs(count: int, **fields: Any) -> list[RunRecord]:
+        return [records.record(series=(timed(1.0),), **fields) for _ in range(count)]
+
+    told = ("Not compared: 1 run of A has no partner in B: train-step",)
+    assert left_out((runs(3), runs(2))) == told
+    assert left_out((runs(3), runs(2, configuration={"jit_compile": True}))) == told
+    other = records.environment("server")
+    assert left_out((runs(3), runs(2, environment=other))) == told
+
+
 def test_a_report_bears_a_comparison_of_which_no_pair_is_complete(records: Any) -> None:
     a, b = arms(records, {"series": (timed(1.0),)}, {"series": (timed(1.0),)})
     assert comparison_tables([a[0], b[1]]) == []
