@@ -4,6 +4,8 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tpuens.hardware.catalogue import describe_devices
+
 from ..records.record import Configuration, RunRecord, WorkloadKey
 from .accuracy import SeedAccuracy, accuracies_by_seed, final_accuracy
 from .appetite import InputNeed, find_input_need
@@ -48,7 +50,7 @@ class Choice:
 
     Attributes:
         machine: Its name in the records.
-        device: "CPU", or how many of which accelerator the configuration uses.
+        device: "CPU", or how many of which accelerator the configuration uses, cores and chips apart.
         reading: What was measured: "train-epoch: both", or "train-step: compute", without input.
         examples_per_second: The median over the hosts of the medians over their runs.
         hosts: How many result folders of this hardware there are.
@@ -180,7 +182,7 @@ def device_text(record: RunRecord) -> str:
     if not models:
         return "CPU"
     count = configuration.num_replicas or 1
-    return f"{count} × {' or '.join(models)}"
+    return " or ".join(describe_devices(model, count) for model in models)
 
 
 def _accuracy_key(record: RunRecord) -> tuple[object, ...]:

@@ -77,6 +77,29 @@ def test_each_device_comes_once_with_its_fastest_configuration(machines):
     ]
 
 
+@pytest.mark.parametrize(
+    ("model", "replicas", "device", "dollars_per_hour"),
+    [
+        ("TPU v3", 8, "TPU v3, 8 cores (4 chips)", 8.0),
+        ("TPU v3", 1, "TPU v3, 1 core (1 chip)", 2.0),
+        ("TPU v4", 4, "TPU v4, 4 chips", 8.0),
+        ("TPU v5e", 8, "TPU v5e, 8 chips", 16.0),
+    ],
+)
+def test_a_tpu_is_named_and_paid_by_the_chip(machines, records, model, replicas, device, dollars_per_hour):
+    tpus = (Accelerator(kind="tpu", model=model),) * replicas
+    series = records.series("both", steps=(1,), examples=(100,), seconds=(1.0,))
+    run = records.record(
+        "train-epoch",
+        environment=records.environment("pod", accelerators=tpus),
+        configuration={"strategy": "tpu", "num_replicas": replicas},
+        series=(series,),
+    )
+    (choice,), _ = rank([run], prices={model: 2.0})
+    assert choice.device == device
+    assert choice.tariff.dollars_per_hour == dollars_per_hour
+
+
 def test_a_run_with_its_input_pipeline_goes_before_a_faster_one_without(machines):
     runs = [machines.run(100), machines.run(500, scenario="train-step", name="compute")]
     (choice,), _ = rank(runs)
