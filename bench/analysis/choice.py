@@ -1,6 +1,7 @@
 """What to rent or buy: time and dollars for somebody's own training, machine by machine, from records."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,11 +11,14 @@ from ..records.record import Configuration, RunRecord, WorkloadKey
 from .accuracy import SeedAccuracy, accuracies_by_seed, final_accuracy
 from .appetite import InputNeed, find_input_need
 from .economics import Prices, Tariff
-from .labels import MachineNames, identity, workload_name
+from .labels import MachineNames, identity, peer_text, workload_name
 from .statistics import throughput
 
 # What a process does once before the steady steps.
 _START_UP = ("process_start", "import", "strategy", "data", "build", "trace", "first_step")
+
+# The scenarios that tell how fast a network trains, and the series of each that does.
+_READINGS = {"train-epoch": "both", "train-step": "compute"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,18 +99,20 @@ def rank_choices(
 ) -> tuple[list[Choice], list[Choice]]:
     """Returns the choices, and those below the accuracy floor, each workload by itself, the fastest first.
 
-    What fits the budget stands before what does not, and a known accuracy before one that is not known.
+    What fits the budget stands before what does not, and a known accuracy before one that is not known. What
+    users would run instead of tpuens is left out: see `find_peers`.
 
     Args:
         folders: The records of each result folder, as `bench.analysis.merging.merge_folders` gives them.
         plan: What is to be trained.
         prices: What machines cost.
     """
-    records = [record for folder in folders for record in folder if record.status == "ok"]
+    ours = [[record for record in folder if _is_ours(record)] for folder in folders]
+    records = [record for folder in ours for record in folder]
     names = MachineNames(records)
     accuracies = find_accuracies(records)
     devices: dict[tuple[object, ...], list[_Speed]] = {}
-    for speed in _find_speeds(folders, plan.backbone):
+    for speed in _find_speeds(ours, plan.backbone):
         devices.setdefault(_device_key(speed.record), []).append(speed)
     choices: list[Choice] = []
     below: list[Choice] = []
@@ -152,19 +158,48 @@ def _single_models(seeds: Iterable[SeedAccuracy]) -> list[float | None]:
     return [member for seed in seeds for member in seed.members]
 
 
-def _find_speeds(folders: Sequence[Sequence[RunRecord]], backbone: str | None) -> Iterator[_Speed]:
+def find_peers(folders: Iterable[Iterable[RunRecord]], backbone: str | None) -> Counter[str]:
+    """Returns how many runs trained with a loop or loader that is not tpuens' own, by its name.
+
+    They are arms of comparisons: what they tell is how fast something else would have been.
+    """
+    return Counter(
+        peer
+        for folder in folders
+        for record in folder
+        if _times_training(record, backbone) and (peer := peer_text(record.configuration))
+    )
+
+
+def _is_ours(record: RunRecord) -> bool:
+    return record.status == "ok" and not peer_text(record.configuration)
+
+
+def _times_training(record: RunRecord, backbone: str | None) -> bool:
+    workload = record.workload
+    return (
+        record.status == "ok"
+        and record.environment is not None
+        and workload.scenario in _READINGS
+        and backbone in (None, workload.backbone)
+    )
+
+
+def _find_speeds(folders: Iterable[Iterable[RunRecord]], backbone: str | None) -> Iterator[_Speed]:
     for host, folder in enumerate(folders):
         for record in folder:
-            for scenario, name in (("train-epoch", "both"), ("train-step", "compute")):
-                wanted = record.status == "ok" and record.environment and record.workload.scenario == scenario
-                if not wanted or backbone not in (None, record.workload.backbone):
-                    continue
-                for series in record.series:
-                    rate = throughput(series) if series.name == name else None
-                    if rate:
-                        yield _Speed(
-                            record=record, host=host, reading=f"{scenario}: {name}", examples_per_second=rate
-                        )
+            if not _times_training(record, backbone):
+                continue
+            scenario = record.workload.scenario
+            for series in record.series:
+                rate = throughput(series) if series.name == _READINGS[scenario] else None
+                if rate:
+                    yield _Speed(
+                        record=record,
+                        host=host,
+                        reading=f"{scenario}: {series.name}",
+                        examples_per_second=rate,
+                    )
 
 
 def _device_key(record: RunRecord) -> tuple[object, ...]:

@@ -1,12 +1,17 @@
 """`tpuens-bench choose`: which machine for a training of one's own, from the records of many."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
+from tpuens.errors import unknown_name_error
+
 from .report import PriceOption
+
+if TYPE_CHECKING:
+    from ..analysis.merging import Merged
 
 
 def choose(
@@ -23,7 +28,7 @@ def choose(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
     """Rank machines by the time and the dollars that a training of your own would take on each."""
-    from ..analysis.choice import Plan, rank_choices
+    from ..analysis.choice import Plan, find_peers, rank_choices
     from ..analysis.economics import Prices, parse_prices
     from ..analysis.merging import merge_folders
     from ..records.store import RecordError
@@ -38,25 +43,28 @@ def choose(
     )
     given = parse_prices(price or [])
     merged = merge_folders(folders)
+    _check_backbone(backbone, merged)
     labels = {one.environment.machine_label for folder in merged.folders for one in folder if one.environment}
     choices, below = rank_choices(merged.folders, plan, Prices(given, labels))
+    left_out = show.peer_sentences(find_peers(merged.folders, backbone))
     if json:
         facts = {
             "plan": msgspec.to_builtins(plan),
             "choices": [show.choice_facts(choice) for choice in choices],
             "below_the_accuracy_floor": [show.choice_facts(choice) for choice in below],
+            "left_out": left_out,
             "not_counted": [{"file": str(one.path), "reason": one.reason} for one in merged.refusals],
         }
         typer.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode())
         return
     if not choices and not below:
-        of = f" of {backbone}" if backbone else ""
+        of = f" {backbone}" if backbone else ""
         raise RecordError(
-            f"No record tells how fast{of} trains: choose needs train-epoch or train-step. "
-            f"Received: {', '.join(map(str, folders))}"
+            f"No record tells how fast{of or ' anything'} trains: choose needs train-epoch or train-step. "
+            f"{' '.join([*left_out, 'Received:'])} {', '.join(map(str, folders))}"
         )
     tables = show.choice_tables(choices, plan, brief=not markdown)
-    sentences = show.choice_sentences(choices, below, merged.refusals, plan)
+    sentences = [*show.choice_sentences(choices, below, merged.refusals, plan), *left_out]
     if markdown:
         from ..reporting.tables import markdown_table, markdown_text
 
@@ -70,3 +78,11 @@ def choose(
         console.print(show.terminal_choices(table))
     for sentence in sentences:
         console.print(sentence, markup=False, highlight=False)
+
+
+def _check_backbone(backbone: str | None, merged: "Merged") -> None:
+    from tpuens.models.backbones import BACKBONES
+
+    measured = {one.workload.backbone for folder in merged.folders for one in folder if one.workload.backbone}
+    if backbone is not None and backbone not in measured | BACKBONES.keys():
+        raise unknown_name_error("backbone", "backbone", backbone, measured | BACKBONES.keys())

@@ -61,6 +61,15 @@ def choice_sentences(
     return [plain(sentence) for sentence in sentences]
 
 
+def peer_sentences(peers: Mapping[str, int]) -> list[str]:
+    """Returns what is said of runs that `bench.analysis.choice.find_peers` counts."""
+    return [
+        f"Left out: {count} {'run' if count == 1 else 'runs'} with {plain(peer)}, "
+        f"which {'is' if count == 1 else 'are'} not tpuens' own training."
+        for peer, count in peers.items()
+    ]
+
+
 def choice_facts(choice: Choice) -> dict[str, Any]:
     """Returns a choice as JSON can hold it, in seconds, dollars and shares of one."""
     need = choice.input_need

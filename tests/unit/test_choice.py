@@ -6,12 +6,13 @@ import sys
 
 import pytest
 
-from bench.analysis.choice import Plan, find_accuracies, rank_choices
+from bench.analysis.choice import Plan, find_accuracies, find_peers, rank_choices
 from bench.analysis.economics import Prices
 from bench.cli import app
 from bench.records.record import Accelerator, Metric
-from bench.records.store import write_record
+from bench.records.store import RecordError, write_record
 from bench.reporting.choice import choice_sentences, choice_tables
+from tpuens.errors import ConfigurationError
 
 GPU = "NVIDIA H100 80GB HBM3"
 PHASES = {"import": 6.0, "first_step": 4.0, "steady": 500.0}
@@ -113,6 +114,32 @@ def test_other_backbones_and_failed_runs_stay_out(machines):
     failed = machines.run(900, on="server", status="failed", reason="Out of memory.")
     choices, _ = rank([machines.run(100), other, failed], backbone="cifar_cnn")
     assert [choice.examples_per_second for choice in choices] == [100]
+
+
+def test_what_users_would_run_instead_is_never_a_choice(machines):
+    folder = [
+        machines.run(100),
+        machines.run(900, how={"loop": "timm"}),
+        machines.run(800, how={"loop": "keras-fit"}),
+        machines.run(700, how={"loader": "article"}),
+        machines.run(600, on="server", how={"loader": "article"}),
+        machines.run(500, workload={"backbone": "vgg16"}, how={"loader": "article"}),
+        pipeline(machines, 300, "server"),
+    ]
+    (choice,), _ = rank(folder, backbone="cifar_cnn")
+    assert choice.examples_per_second == 100
+    assert find_peers([folder], "cifar_cnn") == {"timm loop": 1, "keras-fit loop": 1, "article loader": 2}
+    assert find_peers([folder[:1]], None) == {}
+
+
+def test_what_a_peer_takes_is_not_the_appetite_of_our_step(machines):
+    runs = [
+        machines.run(900, on="server"),
+        machines.run(5000, on="server", scenario="train-step", name="compute", how={"loop": "keras-fit"}),
+        pipeline(machines, 300, "server"),
+    ]
+    (choice,), _ = rank(runs)
+    assert choice.input_need is None
 
 
 def test_what_stays_below_the_accuracy_floor_is_left_out_and_named(machines):
@@ -259,6 +286,26 @@ def test_the_command_prints_a_table_and_what_was_not_counted(folders, capsys):
     markdown = choose(*folders, "--markdown", capsys=capsys)
     assert markdown.startswith("## cifar_cnn@32")
     assert "| laptop | CPU | cpu, batch 64, float32 |" in markdown
+
+
+def test_the_command_names_the_peers_that_it_left_out(tmp_path, machines, capsys):
+    write_record(tmp_path / "mine", machines.run(64, how={"loop": "keras-fit"}))
+    arguments = ["choose", "--examples", "640", "--epochs", "10", str(tmp_path / "mine")]
+    with pytest.raises(RecordError, match=r"No record tells.*1 run with keras-fit loop.*Received"):
+        app(arguments)
+    write_record(tmp_path / "mine", machines.run(32))
+    sentence = "Left out: 1 run with keras-fit loop, which is not tpuens' own training."
+    assert sentence in choose(str(tmp_path / "mine"), capsys=capsys)
+    assert json.loads(choose(str(tmp_path / "mine"), "--json", capsys=capsys))["left_out"] == [sentence]
+
+
+def test_a_misspelt_backbone_is_the_users_to_mend(folders):
+    arguments = ["choose", "--examples", "640", "--epochs", "10", *folders, "--backbone"]
+    with pytest.raises(ConfigurationError, match=r"Did you mean 'vgg16'.*Received: backbone='vgg61'") as end:
+        app([*arguments, "vgg61"])
+    assert end.value.exit_code == 2
+    with pytest.raises(RecordError, match="No record tells how fast vgg16 trains"):
+        app([*arguments, "vgg16"])
 
 
 def test_choosing_imports_no_tensorflow(folders):
