@@ -39,6 +39,10 @@ class Plan:
     budget: float | None = None
     backbone: str | None = None
 
+    def is_exceeded(self, dollars: float | None) -> bool | None:
+        """Returns whether so much is over budget; None where no budget was set or no price is known."""
+        return None if dollars is None or self.budget is None else dollars > self.budget
+
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
@@ -53,13 +57,15 @@ class Choice:
     """A device with its best configuration for a workload.
 
     Attributes:
+        modelled: Nothing ran: a compiler counted, and the rate is what a roofline allows at best.
         machine: Its name in the records.
         device: "CPU", or how many of which accelerator the configuration uses, cores and chips apart.
-        reading: What was measured: "train-epoch: both", or "train-step: compute", without input.
+        reading: What was measured: "train-epoch: both", or "train-step: compute", without input; else what
+            the model leaves out.
         examples_per_second: The median over the hosts of the medians over their runs.
         hosts: How many result folders of this hardware there are.
         spread: Between their medians: highest less lowest, as a share of the median; None with one.
-        start_up_seconds: Once, before the first epoch.
+        start_up_seconds: Once, before the first epoch; None: not known, and not counted.
         accuracy: None: not known for this backbone under this dtype policy.
         input_need: None: it is a CPU, or no record tells.
         tariff: None: no price is known.
@@ -67,6 +73,7 @@ class Choice:
         over_budget: None where no budget was set or no price is known.
     """
 
+    modelled: bool = False
     machine: str
     device: str
     workload: WorkloadKey
@@ -75,7 +82,7 @@ class Choice:
     examples_per_second: float
     hosts: int
     spread: float | None
-    start_up_seconds: float
+    start_up_seconds: float | None
     accuracy: Accuracy | None
     input_need: InputNeed | None
     tariff: Tariff | None
@@ -97,10 +104,9 @@ class _Speed:
 def rank_choices(
     folders: Sequence[Sequence[RunRecord]], plan: Plan, prices: Prices
 ) -> tuple[list[Choice], list[Choice]]:
-    """Returns the choices, and those below the accuracy floor, each workload by itself, the fastest first.
+    """Returns the choices, and those below the accuracy floor, both as `sort_choices` has them.
 
-    What fits the budget stands before what does not, and a known accuracy before one that is not known. What
-    users would run instead of tpuens is left out: see `find_peers`.
+    What users would run instead of tpuens is left out: see `find_peers`.
 
     Args:
         folders: The records of each result folder, as `bench.analysis.merging.merge_folders` gives them.
@@ -121,7 +127,15 @@ def rank_choices(
             best = _best_configuration(group)
             choice = _choose(best, records, plan, prices, names.of(best[0].record), accuracies)
             (below if accurate is False else choices).append(choice)
-    return sorted(choices, key=_rank), sorted(below, key=_rank)
+    return sort_choices(choices), sort_choices(below)
+
+
+def sort_choices(choices: Iterable[Choice]) -> list[Choice]:
+    """Returns the choices, each workload by itself, the fastest first.
+
+    What fits the budget stands before what does not, and a known accuracy before one that is not known.
+    """
+    return sorted(choices, key=_rank)
 
 
 def find_accuracies(records: Iterable[RunRecord]) -> dict[tuple[object, ...], Accuracy]:
@@ -275,7 +289,6 @@ def _choose(
     seconds = start_up + plan.examples * plan.epochs / rate
     tariff = prices.of(record.environment, record.configuration)
     dollars = tariff.dollars(seconds) if tariff else None
-    known = dollars is not None and plan.budget is not None
     device = device_text(record)
     return Choice(
         machine=machine,
@@ -292,7 +305,7 @@ def _choose(
         tariff=tariff,
         seconds=seconds,
         dollars=dollars,
-        over_budget=(dollars or 0.0) > (plan.budget or 0.0) if known else None,
+        over_budget=plan.is_exceeded(dollars),
     )
 
 

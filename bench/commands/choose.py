@@ -23,16 +23,25 @@ def choose(
     ] = 0.0,
     budget: Annotated[float | None, typer.Option(min=0, help="Dollars; what costs more is marked.")] = None,
     backbone: Annotated[str | None, typer.Option(help="This backbone only.")] = None,
+    modelled: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Results of preflight: adds what a roofline allows devices that are not here, marked as "
+            "modelled; may be given again.",
+        ),
+    ] = None,
     price: PriceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
     """Rank machines by the time and the dollars that a training of your own would take on each."""
-    from ..analysis.choice import Plan, find_peers, rank_choices
+    from ..analysis.choice import Plan, find_peers, rank_choices, sort_choices
     from ..analysis.economics import Prices, parse_prices
     from ..analysis.merging import merge_folders
     from ..records.store import RecordError
     from ..reporting import choice as show
+    from ..reporting.numbers import plain
 
     plan = Plan(
         examples=examples,
@@ -45,8 +54,15 @@ def choose(
     merged = merge_folders(folders)
     _check_backbone(backbone, merged)
     labels = {one.environment.machine_label for folder in merged.folders for one in folder if one.environment}
-    choices, below = rank_choices(merged.folders, plan, Prices(given, labels))
+    prices = Prices(given, labels)
+    choices, below = rank_choices(merged.folders, plan, prices)
     left_out = show.peer_sentences(find_peers(merged.folders, backbone))
+    if modelled:
+        from ..preflight.choosing import model_choices, read_modelled
+
+        rows, without = model_choices(read_modelled(modelled), plan, prices)
+        choices = sort_choices([*choices, *rows])
+        left_out += map(plain, without)
     if json:
         facts = {
             "plan": msgspec.to_builtins(plan),

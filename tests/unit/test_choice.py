@@ -1,8 +1,6 @@
 """Which machine for a training of one's own, from records whose numbers can be worked out by hand."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -306,16 +304,3 @@ def test_a_misspelt_backbone_is_the_users_to_mend(folders):
     assert end.value.exit_code == 2
     with pytest.raises(RecordError, match="No record tells how fast vgg16 trains"):
         app([*arguments, "vgg16"])
-
-
-def test_choosing_imports_no_tensorflow(folders):
-    code = (
-        "import sys; from bench.cli import app\n"
-        "try: app(sys.argv[1:])\n"
-        "finally: assert not {'tensorflow', 'keras', 'pandas'} & set(sys.modules)"
-    )
-    arguments = ["choose", *folders, "--examples", "1", "--epochs", "1"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
