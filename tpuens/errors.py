@@ -52,7 +52,9 @@ def unknown_name_error(kind: str, field: str, received: str, expected: Iterable[
         expected: The names that would do.
     """
     names = sorted(expected)
-    near = difflib.get_close_matches(received.lower(), names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(received.lower(), names, n=3, cutoff=0.6)
+    # Two letters that changed places are the likelier slip, and difflib takes them for two.
+    near.sort(key=lambda name: sorted(name) != sorted(received.lower()))
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return ConfigurationError(
         f"Unknown {kind}.{hint} Expected one of: {', '.join(names)}. Received: {field}={received!r}"

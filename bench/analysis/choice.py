@@ -1,18 +1,24 @@
 """What to rent or buy: time and dollars for somebody's own training, machine by machine, from records."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from tpuens.hardware.catalogue import describe_devices
 
 from ..records.record import Configuration, RunRecord, WorkloadKey
 from .accuracy import SeedAccuracy, accuracies_by_seed, final_accuracy
 from .appetite import InputNeed, find_input_need
 from .economics import Prices, Tariff
-from .labels import MachineNames, identity, workload_name
+from .labels import MachineNames, identity, peer_text, workload_name
 from .statistics import throughput
 
 # What a process does once before the steady steps.
 _START_UP = ("process_start", "import", "strategy", "data", "build", "trace", "first_step")
+
+# The scenarios that tell how fast a network trains, and the series of each that does.
+_READINGS = {"train-epoch": "both", "train-step": "compute"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +39,10 @@ class Plan:
     budget: float | None = None
     backbone: str | None = None
 
+    def is_exceeded(self, dollars: float | None) -> bool | None:
+        """Returns whether so much is over budget; None where no budget was set or no price is known."""
+        return None if dollars is None or self.budget is None else dollars > self.budget
+
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
@@ -47,13 +57,15 @@ class Choice:
     """A device with its best configuration for a workload.
 
     Attributes:
+        modelled: Nothing ran: a compiler counted, and the rate is what a roofline allows at best.
         machine: Its name in the records.
-        device: "CPU", or how many of which accelerator the configuration uses.
-        reading: What was measured: "train-epoch: both", or "train-step: compute", without input.
+        device: "CPU", or how many of which accelerator the configuration uses, cores and chips apart.
+        reading: What was measured: "train-epoch: both", or "train-step: compute", without input; else what
+            the model leaves out.
         examples_per_second: The median over the hosts of the medians over their runs.
         hosts: How many result folders of this hardware there are.
         spread: Between their medians: highest less lowest, as a share of the median; None with one.
-        start_up_seconds: Once, before the first epoch.
+        start_up_seconds: Once, before the first epoch; None: not known, and not counted.
         accuracy: None: not known for this backbone under this dtype policy.
         input_need: None: it is a CPU, or no record tells.
         tariff: None: no price is known.
@@ -61,6 +73,7 @@ class Choice:
         over_budget: None where no budget was set or no price is known.
     """
 
+    modelled: bool = False
     machine: str
     device: str
     workload: WorkloadKey
@@ -69,7 +82,7 @@ class Choice:
     examples_per_second: float
     hosts: int
     spread: float | None
-    start_up_seconds: float
+    start_up_seconds: float | None
     accuracy: Accuracy | None
     input_need: InputNeed | None
     tariff: Tariff | None
@@ -91,20 +104,21 @@ class _Speed:
 def rank_choices(
     folders: Sequence[Sequence[RunRecord]], plan: Plan, prices: Prices
 ) -> tuple[list[Choice], list[Choice]]:
-    """Returns the choices, and those below the accuracy floor, each workload by itself, the fastest first.
+    """Returns the choices, and those below the accuracy floor, both as `sort_choices` has them.
 
-    What fits the budget stands before what does not, and a known accuracy before one that is not known.
+    What users would run instead of tpuens is left out: see `find_peers`.
 
     Args:
         folders: The records of each result folder, as `bench.analysis.merging.merge_folders` gives them.
         plan: What is to be trained.
         prices: What machines cost.
     """
-    records = [record for folder in folders for record in folder if record.status == "ok"]
+    ours = [[record for record in folder if _is_ours(record)] for folder in folders]
+    records = [record for folder in ours for record in folder]
     names = MachineNames(records)
     accuracies = find_accuracies(records)
     devices: dict[tuple[object, ...], list[_Speed]] = {}
-    for speed in _find_speeds(folders, plan.backbone):
+    for speed in _find_speeds(ours, plan.backbone):
         devices.setdefault(_device_key(speed.record), []).append(speed)
     choices: list[Choice] = []
     below: list[Choice] = []
@@ -113,7 +127,15 @@ def rank_choices(
             best = _best_configuration(group)
             choice = _choose(best, records, plan, prices, names.of(best[0].record), accuracies)
             (below if accurate is False else choices).append(choice)
-    return sorted(choices, key=_rank), sorted(below, key=_rank)
+    return sort_choices(choices), sort_choices(below)
+
+
+def sort_choices(choices: Iterable[Choice]) -> list[Choice]:
+    """Returns the choices, each workload by itself, the fastest first.
+
+    What fits the budget stands before what does not, and a known accuracy before one that is not known.
+    """
+    return sorted(choices, key=_rank)
 
 
 def find_accuracies(records: Iterable[RunRecord]) -> dict[tuple[object, ...], Accuracy]:
@@ -150,19 +172,48 @@ def _single_models(seeds: Iterable[SeedAccuracy]) -> list[float | None]:
     return [member for seed in seeds for member in seed.members]
 
 
-def _find_speeds(folders: Sequence[Sequence[RunRecord]], backbone: str | None) -> Iterator[_Speed]:
+def find_peers(folders: Iterable[Iterable[RunRecord]], backbone: str | None) -> Counter[str]:
+    """Returns how many runs trained with a loop or loader that is not tpuens' own, by its name.
+
+    They are arms of comparisons: what they tell is how fast something else would have been.
+    """
+    return Counter(
+        peer
+        for folder in folders
+        for record in folder
+        if _times_training(record, backbone) and (peer := peer_text(record.configuration))
+    )
+
+
+def _is_ours(record: RunRecord) -> bool:
+    return record.status == "ok" and not peer_text(record.configuration)
+
+
+def _times_training(record: RunRecord, backbone: str | None) -> bool:
+    workload = record.workload
+    return (
+        record.status == "ok"
+        and record.environment is not None
+        and workload.scenario in _READINGS
+        and backbone in (None, workload.backbone)
+    )
+
+
+def _find_speeds(folders: Iterable[Iterable[RunRecord]], backbone: str | None) -> Iterator[_Speed]:
     for host, folder in enumerate(folders):
         for record in folder:
-            for scenario, name in (("train-epoch", "both"), ("train-step", "compute")):
-                wanted = record.status == "ok" and record.environment and record.workload.scenario == scenario
-                if not wanted or backbone not in (None, record.workload.backbone):
-                    continue
-                for series in record.series:
-                    rate = throughput(series) if series.name == name else None
-                    if rate:
-                        yield _Speed(
-                            record=record, host=host, reading=f"{scenario}: {name}", examples_per_second=rate
-                        )
+            if not _times_training(record, backbone):
+                continue
+            scenario = record.workload.scenario
+            for series in record.series:
+                rate = throughput(series) if series.name == _READINGS[scenario] else None
+                if rate:
+                    yield _Speed(
+                        record=record,
+                        host=host,
+                        reading=f"{scenario}: {series.name}",
+                        examples_per_second=rate,
+                    )
 
 
 def _device_key(record: RunRecord) -> tuple[object, ...]:
@@ -180,7 +231,7 @@ def device_text(record: RunRecord) -> str:
     if not models:
         return "CPU"
     count = configuration.num_replicas or 1
-    return f"{count} × {' or '.join(models)}"
+    return " or ".join(describe_devices(model, count) for model in models)
 
 
 def _accuracy_key(record: RunRecord) -> tuple[object, ...]:
@@ -238,7 +289,6 @@ def _choose(
     seconds = start_up + plan.examples * plan.epochs / rate
     tariff = prices.of(record.environment, record.configuration)
     dollars = tariff.dollars(seconds) if tariff else None
-    known = dollars is not None and plan.budget is not None
     device = device_text(record)
     return Choice(
         machine=machine,
@@ -255,7 +305,7 @@ def _choose(
         tariff=tariff,
         seconds=seconds,
         dollars=dollars,
-        over_budget=(dollars or 0.0) > (plan.budget or 0.0) if known else None,
+        over_budget=plan.is_exceeded(dollars),
     )
 
 

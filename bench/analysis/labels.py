@@ -82,10 +82,18 @@ def configuration_text(configuration: Configuration) -> str:
         _count(configuration.num_parallel_calls, "parallel input call"),
         _count(configuration.prefetch, "prefetched batch", "es"),
         f"cache {configuration.cache}" if configuration.cache else "",
-        f"{configuration.loader} loader" if configuration.loader not in (None, "tpuens") else "",
-        f"{configuration.loop} loop" if configuration.loop != "tpuens" else "",
+        peer_text(configuration),
         configuration.optimizer or "",
         f"PLANTED {configuration.planted}" if configuration.planted else "",
+    ]
+    return ", ".join(word for word in words if word)
+
+
+def peer_text(configuration: Configuration) -> str:
+    """Returns whose loader and loop ran in place of tpuens' own; empty where none did."""
+    words = [
+        f"{configuration.loader} loader" if configuration.loader not in (None, "tpuens") else "",
+        f"{configuration.loop} loop" if configuration.loop != "tpuens" else "",
     ]
     return ", ".join(word for word in words if word)
 

@@ -20,7 +20,7 @@ from .results import PreflightResult
 from .targets import TARGETS, Target
 
 # TPUs multiply float32 in bfloat16 passes, one unless TensorFlow is told otherwise.
-_ARITHMETIC = "bfloat16"
+ARITHMETIC = "bfloat16"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def model_step(compiled: Compiled, batch_size: int, result: PreflightResult, pri
         prices: What devices cost.
     """
     target = TARGETS[result.target]
-    peak = target.facts.peak_flops_per_second(_ARITHMETIC)
+    peak = target.facts.peak_flops_per_second(ARITHMETIC)
     if not compiled.flops or peak is None:
         return None
     bandwidth = target.facts.bandwidth_bytes_per_second()

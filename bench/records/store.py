@@ -222,8 +222,10 @@ def _columns(series: Series) -> dict[str, tuple[float, ...]]:
 
 
 def _created(record: RunRecord) -> datetime:
-    # Python 3.10 does not read the Z of ISO 8601.
-    created = datetime.fromisoformat(record.created.replace("Z", "+00:00"))
+    try:  # Python 3.10 does not read the Z of ISO 8601
+        created = datetime.fromisoformat(record.created.replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError(f"created is no date as ISO 8601 has it: {record.created!r}") from None
     return created if created.tzinfo else created.replace(tzinfo=timezone.utc)
 
 

@@ -46,7 +46,12 @@ def choice_sentences(
             "No price is known where none stands: give one with --price NAME=DOLLARS an hour, NAME the "
             "machine's label, a SKU or a device."
         )
-    if any(choice.accuracy is None for choice in choices):
+    if any(choice.modelled for choice in choices):
+        sentences.append(
+            "Modelled is not measured: a roofline over what the compiler counted, so at best, and real steps "
+            "take longer. Such a row has no accuracy, no spread and no host cores, since nothing ran."
+        )
+    if any(choice.accuracy is None and not choice.modelled for choice in choices):
         sentences.append(
             "An accuracy that is not known was not assumed: no record tells it for that backbone, image size "
             "and dtype policy. `tpuens-bench run time-to-accuracy` measures it."
@@ -61,6 +66,15 @@ def choice_sentences(
     return [plain(sentence) for sentence in sentences]
 
 
+def peer_sentences(peers: Mapping[str, int]) -> list[str]:
+    """Returns what is said of runs that `bench.analysis.choice.find_peers` counts."""
+    return [
+        f"Left out: {count} {'run' if count == 1 else 'runs'} with {plain(peer)}, "
+        f"which {'is' if count == 1 else 'are'} not tpuens' own training."
+        for peer, count in peers.items()
+    ]
+
+
 def choice_facts(choice: Choice) -> dict[str, Any]:
     """Returns a choice as JSON can hold it, in seconds, dollars and shares of one."""
     need = choice.input_need
@@ -72,7 +86,8 @@ def choice_facts(choice: Choice) -> dict[str, Any]:
         "strategy": choice.configuration.strategy,
         "global_batch_size": choice.configuration.global_batch_size,
         "configuration": configuration_text(choice.configuration),
-        "measured": choice.reading,
+        "measured": None if choice.modelled else choice.reading,
+        "modelled": choice.reading if choice.modelled else None,
         "examples_per_second": choice.examples_per_second,
         "hosts": choice.hosts,
         "spread": choice.spread,
@@ -131,13 +146,18 @@ def _rank_columns(choices: Sequence[Choice]) -> tuple[_Column, _Column]:
     times = _ranks({id(choice): choice.seconds for choice in choices})
     costs = _ranks({id(choice): choice.dollars for choice in choices if choice.dollars is not None})
     return (
-        _Column(header="rank by time", text=lambda choice: str(times[id(choice)]), numeric=True),
-        _Column(header="rank by USD", text=lambda choice: str(costs.get(id(choice), "")), numeric=True),
+        _Column(header="rank by time", text=lambda choice: _rank(choice, times), numeric=True),
+        _Column(header="rank by USD", text=lambda choice: _rank(choice, costs), numeric=True),
     )
 
 
 def _ranks(values: Mapping[int, float]) -> dict[int, int]:
     return {key: rank for rank, key in enumerate(sorted(values, key=lambda key: values[key]), start=1)}
+
+
+def _rank(choice: Choice, ranks: Mapping[int, int]) -> str:
+    rank = ranks.get(id(choice))
+    return "" if rank is None else f"{rank}{' (modelled)' if choice.modelled else ''}"
 
 
 def _origin(choice: Choice) -> str:
@@ -168,6 +188,7 @@ def _note(choice: Choice) -> str:
     need = choice.input_need
     words = [
         "over budget" if choice.over_budget else "",
+        choice.reading if choice.modelled else "",
         "input not counted" if choice.reading == "train-step: compute" else "",
         "too few host cores to feed it" if need and need.cores > need.available else "",
         "a core's rate is another machine's" if need and need.elsewhere else "",
@@ -198,17 +219,30 @@ def _brief_accuracy(choice: Choice) -> str:
     return format_percent(choice.accuracy.value) if choice.accuracy else "not known"
 
 
+def _at_best(sign: str, figure: str, choice: Choice) -> str:
+    """Returns a figure, with the sign of a bound where it is modelled."""
+    return f"{sign} {figure}" if choice.modelled else figure
+
+
 _MACHINE = (
     _Column(header="machine", text=lambda choice: choice.machine),
     _Column(header="device", text=lambda choice: choice.device),
 )
 _FIGURES = (
-    _Column(header="images/s", text=lambda choice: format_number(choice.examples_per_second), numeric=True),
+    _Column(
+        header="images/s",
+        text=lambda choice: _at_best("≤", format_number(choice.examples_per_second), choice),
+        numeric=True,
+    ),
     _Column(header="spread", text=_spread, numeric=True),
-    _Column(header="time", text=lambda choice: _duration(choice.seconds), numeric=True),
+    _Column(
+        header="time", text=lambda choice: _at_best("≥", _duration(choice.seconds), choice), numeric=True
+    ),
     _Column(
         header="USD",
-        text=lambda choice: format_number(choice.dollars) if choice.dollars is not None else "",
+        text=lambda choice: (
+            _at_best("≥", format_number(choice.dollars), choice) if choice.dollars is not None else ""
+        ),
         numeric=True,
     ),
 )

@@ -6,6 +6,7 @@ its `extra_info`, so that the way back restores the record: up to the last bit o
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def import_benchmarks(payload: Any, path: Path) -> list[RunRecord]:
         path: Where it comes from, for messages.
 
     Raises:
-        RecordError: It is no such file, it has no data, or a record in it cannot be read.
+        RecordError: It is no such file, it has no data or no date, or what it holds cannot be true.
     """
     if not (isinstance(payload, dict) and isinstance(payload.get("benchmarks"), list)):
         raise RecordError(
@@ -127,7 +128,7 @@ def import_benchmarks(payload: Any, path: Path) -> list[RunRecord]:
         try:
             kept = benchmark.get("extra_info", {}).get("tpuens")
             if kept is None:
-                others.append(_import_foreign(benchmark, payload))
+                others.append(_import_foreign(benchmark, payload, path))
                 continue
             known = ours.get(kept["record"]["id"]) or parse_record(kept["record"], path)
             ours[known.id] = msgspec.structs.replace(
@@ -138,7 +139,8 @@ def import_benchmarks(payload: Any, path: Path) -> list[RunRecord]:
                 "A benchmark has a fullname and stats with data; save them with --benchmark-json or "
                 f"--benchmark-save-data ({type(error).__name__}: {error}). Received: {path}"
             ) from error
-    return [*ours.values(), *others]
+    # A record that was put together here is held to the same rules as one that was read.
+    return [parse_record(msgspec.to_builtins(record), path) for record in (*ours.values(), *others)]
 
 
 def _describe(record: RunRecord, reading: str) -> dict[str, Any]:
@@ -184,11 +186,12 @@ def _restore(series: dict[str, Any] | None, stats: Mapping[str, Any]) -> tuple[S
     return (msgspec.convert(series | {"seconds": seconds}, Series),)
 
 
-def _import_foreign(benchmark: Mapping[str, Any], payload: Mapping[str, Any]) -> RunRecord:
+def _import_foreign(benchmark: Mapping[str, Any], payload: Mapping[str, Any], path: Path) -> RunRecord:
     stats, name = benchmark["stats"], str(benchmark["fullname"])
     data, iterations = [float(duration) for duration in stats["data"]], int(stats["iterations"])
+    created = _created(payload, path)
     # The same file imported twice gives the same record.
-    id_source = msgspec.json.encode([name, payload.get("datetime"), data])
+    id_source = msgspec.json.encode([name, created, data])
     series = Series(
         name=str(benchmark["name"]),
         fence="step" if iterations == 1 else "block",
@@ -201,7 +204,7 @@ def _import_foreign(benchmark: Mapping[str, Any], payload: Mapping[str, Any]) ->
         request_key=hashlib.sha256(name.encode()).hexdigest()[:12],
         repeat=0,
         suite="pytest-benchmark",
-        created=str(payload["datetime"]),
+        created=created,
         status="ok",
         # A call is timed as an inference is: one example in, one out.
         workload=WorkloadKey(scenario="pytest-benchmark", phase="inference", options={"benchmark": name}),
@@ -209,3 +212,15 @@ def _import_foreign(benchmark: Mapping[str, Any], payload: Mapping[str, Any]) ->
         environment=None,
         series=(series,),
     )
+
+
+def _created(payload: Mapping[str, Any], path: Path) -> str:
+    created = str(payload.get("datetime"))
+    try:
+        datetime.fromisoformat(created.replace("Z", "+00:00"))  # Python 3.10 does not read the Z
+    except ValueError:
+        raise RecordError(
+            "A file of pytest-benchmark says when it was written, as ISO 8601, such as 2026-11-25T12:00:00: "
+            f"restore it, or benchmark again. Received: datetime={payload.get('datetime')!r}, in {path}"
+        ) from None
+    return created

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from tpuens.hardware.catalogue import find_device, load_catalogue
+from tpuens.hardware.catalogue import describe_devices, find_device, load_catalogue
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,25 @@ def test_a_device_that_is_half_a_board_gets_half_of_its_figures(name, arithmetic
     assert facts.bandwidth_bytes_per_second() == bandwidth
     assert facts.note is not None
     assert "TensorFlow shows is" in facts.note
+
+
+@pytest.mark.parametrize(
+    ("model", "count", "words"),
+    [
+        ("TPU v2", 8, "TPU v2, 8 cores (4 chips)"),
+        ("TPU v3", 8, "TPU v3, 8 cores (4 chips)"),
+        ("TPU v3", 1, "TPU v3, 1 core (1 chip)"),
+        ("TPU v4", 4, "TPU v4, 4 chips"),  # megacore: both cores of a chip are one device
+        ("TPU v5p", 4, "TPU v5p, 4 chips"),
+        ("TPU v5 lite", 1, "TPU v5 lite, 1 chip"),
+        ("TPU v6e", 8, "TPU v6e, 8 chips"),
+        ("Tesla K80", 4, "Tesla K80, 4 GPUs (2 boards)"),
+        ("NVIDIA H200", 8, "8 × NVIDIA H200"),
+        ("Example GPU 200", 2, "2 × Example GPU 200"),
+    ],
+)
+def test_cores_and_chips_are_not_taken_for_each_other(model, count, words):
+    assert describe_devices(model, count) == words
 
 
 def test_what_is_not_known_is_none():

@@ -1,17 +1,16 @@
 """Which machine for a training of one's own, from records whose numbers can be worked out by hand."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-from bench.analysis.choice import Plan, find_accuracies, rank_choices
+from bench.analysis.choice import Plan, find_accuracies, find_peers, rank_choices
 from bench.analysis.economics import Prices
 from bench.cli import app
 from bench.records.record import Accelerator, Metric
-from bench.records.store import write_record
+from bench.records.store import RecordError, write_record
 from bench.reporting.choice import choice_sentences, choice_tables
+from tpuens.errors import ConfigurationError
 
 GPU = "NVIDIA H100 80GB HBM3"
 PHASES = {"import": 6.0, "first_step": 4.0, "steady": 500.0}
@@ -77,6 +76,29 @@ def test_each_device_comes_once_with_its_fastest_configuration(machines):
     ]
 
 
+@pytest.mark.parametrize(
+    ("model", "replicas", "device", "dollars_per_hour"),
+    [
+        ("TPU v3", 8, "TPU v3, 8 cores (4 chips)", 8.0),
+        ("TPU v3", 1, "TPU v3, 1 core (1 chip)", 2.0),
+        ("TPU v4", 4, "TPU v4, 4 chips", 8.0),
+        ("TPU v5e", 8, "TPU v5e, 8 chips", 16.0),
+    ],
+)
+def test_a_tpu_is_named_and_paid_by_the_chip(machines, records, model, replicas, device, dollars_per_hour):
+    tpus = (Accelerator(kind="tpu", model=model),) * replicas
+    series = records.series("both", steps=(1,), examples=(100,), seconds=(1.0,))
+    run = records.record(
+        "train-epoch",
+        environment=records.environment("pod", accelerators=tpus),
+        configuration={"strategy": "tpu", "num_replicas": replicas},
+        series=(series,),
+    )
+    (choice,), _ = rank([run], prices={model: 2.0})
+    assert choice.device == device
+    assert choice.tariff.dollars_per_hour == dollars_per_hour
+
+
 def test_a_run_with_its_input_pipeline_goes_before_a_faster_one_without(machines):
     runs = [machines.run(100), machines.run(500, scenario="train-step", name="compute")]
     (choice,), _ = rank(runs)
@@ -90,6 +112,32 @@ def test_other_backbones_and_failed_runs_stay_out(machines):
     failed = machines.run(900, on="server", status="failed", reason="Out of memory.")
     choices, _ = rank([machines.run(100), other, failed], backbone="cifar_cnn")
     assert [choice.examples_per_second for choice in choices] == [100]
+
+
+def test_what_users_would_run_instead_is_never_a_choice(machines):
+    folder = [
+        machines.run(100),
+        machines.run(900, how={"loop": "timm"}),
+        machines.run(800, how={"loop": "keras-fit"}),
+        machines.run(700, how={"loader": "article"}),
+        machines.run(600, on="server", how={"loader": "article"}),
+        machines.run(500, workload={"backbone": "vgg16"}, how={"loader": "article"}),
+        pipeline(machines, 300, "server"),
+    ]
+    (choice,), _ = rank(folder, backbone="cifar_cnn")
+    assert choice.examples_per_second == 100
+    assert find_peers([folder], "cifar_cnn") == {"timm loop": 1, "keras-fit loop": 1, "article loader": 2}
+    assert find_peers([folder[:1]], None) == {}
+
+
+def test_what_a_peer_takes_is_not_the_appetite_of_our_step(machines):
+    runs = [
+        machines.run(900, on="server"),
+        machines.run(5000, on="server", scenario="train-step", name="compute", how={"loop": "keras-fit"}),
+        pipeline(machines, 300, "server"),
+    ]
+    (choice,), _ = rank(runs)
+    assert choice.input_need is None
 
 
 def test_what_stays_below_the_accuracy_floor_is_left_out_and_named(machines):
@@ -238,14 +286,21 @@ def test_the_command_prints_a_table_and_what_was_not_counted(folders, capsys):
     assert "| laptop | CPU | cpu, batch 64, float32 |" in markdown
 
 
-def test_choosing_imports_no_tensorflow(folders):
-    code = (
-        "import sys; from bench.cli import app\n"
-        "try: app(sys.argv[1:])\n"
-        "finally: assert not {'tensorflow', 'keras', 'pandas'} & set(sys.modules)"
-    )
-    arguments = ["choose", *folders, "--examples", "1", "--epochs", "1"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def test_the_command_names_the_peers_that_it_left_out(tmp_path, machines, capsys):
+    write_record(tmp_path / "mine", machines.run(64, how={"loop": "keras-fit"}))
+    arguments = ["choose", "--examples", "640", "--epochs", "10", str(tmp_path / "mine")]
+    with pytest.raises(RecordError, match=r"No record tells.*1 run with keras-fit loop.*Received"):
+        app(arguments)
+    write_record(tmp_path / "mine", machines.run(32))
+    sentence = "Left out: 1 run with keras-fit loop, which is not tpuens' own training."
+    assert sentence in choose(str(tmp_path / "mine"), capsys=capsys)
+    assert json.loads(choose(str(tmp_path / "mine"), "--json", capsys=capsys))["left_out"] == [sentence]
+
+
+def test_a_misspelt_backbone_is_the_users_to_mend(folders):
+    arguments = ["choose", "--examples", "640", "--epochs", "10", *folders, "--backbone"]
+    with pytest.raises(ConfigurationError, match=r"Did you mean 'vgg16'.*Received: backbone='vgg61'") as end:
+        app([*arguments, "vgg61"])
+    assert end.value.exit_code == 2
+    with pytest.raises(RecordError, match="No record tells how fast vgg16 trains"):
+        app([*arguments, "vgg16"])

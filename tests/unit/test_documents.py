@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.execution.limits import Limits
+from bench.records.record import RunRecord
+from bench.scenarios.table import SCENARIOS
+from bench.suites import Request
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "tpuens" / "recipes").glob("*.md"))]
 EXAMPLES = {
@@ -57,3 +62,20 @@ def test_an_example_imports_and_calls_what_there_is(code: str) -> None:
     for call in ast.walk(tree):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ours:
             assert {keyword.arg for keyword in call.keywords} <= accepts(ours[call.func.id])
+
+
+def test_the_example_of_the_instrument_reads_and_compares_what_it_ran(records, monkeypatch, capsys):
+    seconds = {"cpu": (2.0, 2.0, 2.0), "cpu-mirrored:2": (1.0, 1.0, 1.0)}
+
+    def launch_run(request: Request, *, log: Path, limits: Limits) -> RunRecord:
+        assert request.scenario.name in SCENARIOS
+        series = records.series(seconds=seconds[request.strategy])
+        return records.record(configuration={"strategy": request.strategy}, series=(series,))
+
+    monkeypatch.setattr("bench.execution.launcher.launch_run", launch_run)
+    (code,) = (code for code in EXAMPLES.values() if "launch_run" in code)
+    assert len(code.splitlines()) <= 12
+    exec(code, {})
+    rates, ratio = capsys.readouterr().out.splitlines()
+    assert rates == "{'compute': 100.0}"
+    assert float(ratio) == pytest.approx(2)

@@ -164,3 +164,36 @@ def test_benchmarks_of_others_become_records_and_a_replay_is_exact(others, tmp_p
 def test_a_file_without_what_is_needed_is_refused(tmp_path, text, message):
     with pytest.raises(RecordError, match=message):
         import_benchmarks(json.loads(text), tmp_path / "file.json")
+
+
+def foreign(seconds=0.1, **facts):
+    benchmark = {"fullname": "a", "name": "a", "stats": {"iterations": 1, "data": [seconds]}}
+    return json.dumps({"benchmarks": [benchmark], **facts})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (foreign(datetime="yesterday"), r"ISO 8601.*Received: datetime='yesterday', in .*file\.json"),
+        (foreign(datetime=7), r"Received: datetime=7, in .*file\.json"),
+        (foreign(), r"Received: datetime=None, in .*file\.json"),
+        (foreign(-1, datetime="2026-11-25T12:00:00"), r"below zero in seconds.*Received: .*file\.json"),
+    ],
+)
+def test_a_file_whose_contents_cannot_be_true_is_the_users_to_mend(tmp_path, text, message):
+    path = tmp_path / "file.json"
+    path.write_text(foreign(datetime="2026-11-25T12:00:00Z"))
+    call("import", str(path), "--results", str(tmp_path / "good"))
+    path.write_text(text)
+    with pytest.raises(RecordError, match=message) as refused:
+        app(["import", str(path), "--results", str(tmp_path / "run")])
+    assert refused.value.exit_code == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_wrong_date_in_a_record_of_ours_is_named_by_its_field(run, tmp_path):
+    payload = json.loads(msgspec.json.encode(export_records([run])))
+    for benchmark in payload["benchmarks"]:
+        benchmark["extra_info"]["tpuens"]["record"]["created"] = "25/11/2026"
+    with pytest.raises(RecordError, match=r"created is .*'25/11/2026'.*Received: .*file\.json"):
+        import_benchmarks(payload, tmp_path / "file.json")

@@ -5,6 +5,7 @@ arithmetic whose peak is not, stays unknown: None, never a guess.
 """
 
 import functools
+import math
 import re
 import sys
 from dataclasses import dataclass, field
@@ -130,3 +131,22 @@ def find_device(name: str) -> DeviceFacts | None:
         if (found := re.search(pattern, name, re.IGNORECASE))
     ]
     return max(matches, key=lambda match: match[0], default=(0, None))[1]
+
+
+def describe_devices(model: str, count: int) -> str:
+    """Returns so many devices in words, such as ``"TPU v3, 8 cores (4 chips)"`` or ``"2 × NVIDIA L4"``.
+
+    Args:
+        model: What the maker, TensorFlow or JAX calls it.
+        count: As TensorFlow shows them: cores of a TPU v2 or v3, chips of later ones.
+    """
+    facts = find_device(model)
+    if facts is None or (facts.kind == "gpu" and facts.devices == 1):
+        return f"{count} × {model}"
+    whole, part = ("chip", "core") if facts.kind == "tpu" else ("board", "GPU")
+    wholes = _count(math.ceil(count / facts.devices), whole)
+    return f"{model}, {wholes}" if facts.devices == 1 else f"{model}, {_count(count, part)} ({wholes})"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}"
