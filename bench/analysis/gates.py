@@ -59,10 +59,10 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Runs of one workload under one configuration on one machine, and those of the baseline.
+    """Runs of one workload under one configuration on one machine, and those of the baseline to hold them to.
 
     Attributes:
-        differences: What else of the environment differs, as "name: baseline's → new one's".
+        differences: What else of set-up and environment differs, as "name: baseline's → new one's".
     """
 
     workload: WorkloadKey
@@ -119,15 +119,20 @@ def judge_change(gain: Difference, limit: float, *, both_ways: bool = False) -> 
 def pair_up(new: Iterable[RunRecord], baseline: Iterable[RunRecord]) -> tuple[list[Pair], list[LeftOut]]:
     """Returns the runs that may be compared, and those that may not with the name of the field in the way.
 
-    Workload and configuration must be equal. Of the baseline's machines the same one is taken, else the one
-    that ran last. Runs that failed or were skipped are left out, with their reason; an arm of a comparison
-    that failed counts as such only where no later one of the same request went well.
+    Workload and configuration must be equal, but for the arms of one comparison: those were asked for alike,
+    and what a tree does otherwise by default is for a check of it to tell. Of the baseline's machines the
+    same one is taken, else the one that ran last. Runs that failed or were skipped are left out, with their
+    reason; an arm of a comparison that failed counts as such only where no later one of the same request
+    went well.
     """
     new = list(new)
     theirs: dict[bytes, list[RunRecord]] = {}
+    other_arms: dict[bytes | None, list[RunRecord]] = {}
     for record in baseline:
         if record.status == "ok":
             theirs.setdefault(_key(record), []).append(record)
+            if record.turns:
+                other_arms.setdefault(_comparison(record), []).append(record)
     ours: dict[tuple[bytes, str], list[RunRecord]] = {}
     left_out = []
     arms_that_ran = {one.request_key for one in new if one.status == "ok" and one.turns}
@@ -141,8 +146,9 @@ def pair_up(new: Iterable[RunRecord], baseline: Iterable[RunRecord]) -> tuple[li
             left_out.append(_leave_out(record, f"{why}: {record.reason}", failed=failed))
     pairs = []
     for (key, machine), records in ours.items():
-        if key in theirs:
-            pair = _make_pair(records, _of_one_machine(theirs[key], machine))
+        matching = theirs.get(key) or other_arms.get(_comparison(records[0]), [])
+        if matching:
+            pair = _make_pair(records, _of_one_machine(matching, machine))
             if pair.takes_turns and not pair.processes():
                 left_out.append(_leave_out(records[0], "no pair of the two sides is complete"))
             else:
@@ -166,9 +172,14 @@ def explain_no_speed(pair: Pair) -> LeftOut | None:
 
 def list_missing(new: Iterable[RunRecord], baseline: Iterable[RunRecord]) -> tuple[str, ...]:
     """Returns in words what only the baseline ran, however it went on the new side."""
-    ours = {_key(record) for record in new}
-    missing = {_key(record): describe_run(record) for record in baseline if record.status == "ok"}
-    return tuple(dict.fromkeys(what for key, what in missing.items() if key not in ours))
+    ours = {key for record in new for key in (_key(record), _comparison(record))}
+    return tuple(
+        dict.fromkeys(
+            describe_run(record)
+            for record in baseline
+            if record.status == "ok" and ours.isdisjoint({_key(record), _comparison(record)} - {None})
+        )
+    )
 
 
 def series_key(series: Series) -> SeriesKey:
@@ -177,7 +188,10 @@ def series_key(series: Series) -> SeriesKey:
 
 
 def _make_pair(new: Sequence[RunRecord], baseline: Sequence[RunRecord]) -> Pair:
-    setups = [dict(setup_facts(records[-1].environment)) for records in (baseline, new)]
+    setups = [
+        msgspec.structs.asdict(records[-1].configuration) | dict(setup_facts(records[-1].environment))
+        for records in (baseline, new)
+    ]
     return Pair(
         workload=new[0].workload,
         configuration=new[0].configuration,
@@ -223,6 +237,11 @@ def _leave_out(record: RunRecord, why: str, *, failed: bool = False) -> LeftOut:
 
 def _key(record: RunRecord) -> bytes:
     return identity(record.workload) + identity(record.configuration)
+
+
+def _comparison(record: RunRecord) -> bytes | None:
+    """Returns what the arms of a comparison of one workload have in common; None where there was none."""
+    return identity(record.workload) + record.turns.comparison.encode() if record.turns else None
 
 
 def _machine(record: RunRecord) -> str:

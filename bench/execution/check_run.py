@@ -73,7 +73,7 @@ def run_against(
         if request.scenario.name == AGREEMENT:
             runs.run_here(request, place, None)
         elif not SCENARIOS[request.scenario.name].compares:
-            runs.run_whole_pair(request, place, 0, "check")
+            runs.run_whole_pair(request, place, 0, place.name)
         elif choose_manner(request, request, (tree, None)) != "whole-runs":
             runs.take_turns(request, place)
         else:

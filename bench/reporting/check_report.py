@@ -50,7 +50,7 @@ def list_notes(result: CheckResult) -> list[str]:
     """Returns what was left out, what of the environment differs, and what only the baseline ran."""
     notes = [f"left out: {one.what}: {one.why}" for one in result.left_out]
     if result.differences:
-        notes.append(f"the environments differ in {'; '.join(result.differences)}")
+        notes.append(f"the two sides differ in {'; '.join(result.differences)}")
     if result.missing:
         notes.append(f"of the baseline not run again: {'; '.join(result.missing)}")
     return [plain(note) for note in notes]

@@ -123,3 +123,14 @@ def test_where_nothing_is_told_junit_is_no_pass_either(records) -> None:
     result = check_records([new], [old], Thresholds())
     assert b'errors="1" skipped="0"' in junit_xml(result, "title")
     assert conclude(result) == "Nothing could be told: 0 hold, 1 could not be told."
+
+
+def test_what_another_commit_does_otherwise_by_default_is_checked_and_named(run) -> None:
+    new = [run(configuration={"optimizer": "adam (fused)"}, turns=turns("B", pair)) for pair in range(6)]
+    old = [run(configuration={"optimizer": "adam"}, turns=turns("A", pair)) for pair in range(6)]
+    result = check_records(new, old, Thresholds())
+    assert result.count("holds") > 0
+    assert "optimizer: adam → adam (fused)" in result.differences
+    assert not result.missing
+    with pytest.raises(ConfigurationError, match=r"differs in optimizer: adam → adam \(fused\)"):
+        check_records([run(configuration={"optimizer": "adam (fused)"})], old, Thresholds())
