@@ -81,7 +81,15 @@ TARGETS = {
             exchange_gb_per_second=1200,
             exchange_source=_DOCUMENTATION,
         ),
-        Target(name="v6e", device="TPU v6e", topology="v6e:2x2", replicas=4, memory_gib=31.25),
+        Target(
+            name="v6e",
+            device="TPU v6e",
+            topology="v6e:2x2",
+            replicas=4,
+            memory_gib=31.25,
+            exchange_gb_per_second=800,
+            exchange_source=_DOCUMENTATION,
+        ),
         Target(name="tpu7x", device="TPU7x", topology="tpu7x:2x2x1", replicas=8, memory_gib=94.75),
     )
 }

@@ -9,6 +9,7 @@ input and callbacks into its times, and it traces with autograph, which is slow.
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import keras
@@ -18,7 +19,7 @@ import tensorflow as tf
 from ..errors import ConfigurationError
 from ..hardware.strategies import sum_over_replicas
 from ..models.freezing import leaf_layers
-from .batch_norm import fused_batch_norm
+from .kernels import cpu_kernels
 from .losses import Activation
 
 
@@ -84,7 +85,7 @@ class TrainStep:
             )
         on_cpu = all("CPU" in device for device in strategy.extended.worker_devices)
         # Measured on CPUs, and without XLA, which fuses by itself.
-        self._kernels = fused_batch_norm if on_cpu and not jit_compile else contextlib.nullcontext
+        self._kernels = partial(cpu_kernels, model) if on_cpu and not jit_compile else contextlib.nullcontext
         one_replica = strategy.num_replicas_in_sync == 1
         self._gradients = _compile(self.compute_gradients, jit_compile and not one_replica)
         replica_step = _compile(self._replica_step, jit_compile and one_replica)
