@@ -22,9 +22,7 @@ def tune(results: Path) -> RunRecord:
 
 
 @pytest.mark.slow
-def test_settings_are_chosen_by_real_trials_and_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_are_chosen_by_real_trials_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TPUENS_CACHE_DIR", str(tmp_path / "cache"))
     first = tune(tmp_path / "first")
     assert first.tuning is not None

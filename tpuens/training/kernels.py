@@ -1,11 +1,13 @@
-"""Batch normalisation and swish in fewer passes over memory, while a training step is traced for a CPU.
+"""What a CPU does better with other kernels than those Keras ends up with, while a training step is traced.
 
 Keras writes batch normalisation as some twenty operations, gradients included, each of which passes over the
 feature map. FusedBatchNormV3 takes one pass for the statistics and one for the rest, as many back, and moves
-the running statistics along. TensorFlow's swish computes its sigmoid again on the way back, and the gradient of
-a factor that nobody trains. The numbers are Keras's but for rounding.
+the running statistics along. TensorFlow's swish computes its sigmoid again on the way back, and the gradient
+of a factor that nobody trains. The gradient of depthwise filters above 3×3 takes oneDNN, to which TensorFlow
+gives it, up to three times as long as TensorFlow's own kernel. The numbers are Keras's but for rounding.
 
-The models stay Keras's, so that Keras alone can load them: only while a step is traced do their layers do this.
+The models stay Keras's, so that Keras alone can load them: only while a step is traced do their layers do
+this.
 """
 
 import contextlib
@@ -22,25 +24,24 @@ from ..models.freezing import leaf_layers
 @contextlib.contextmanager
 def cpu_kernels(model: keras.Model) -> Iterator[None]:
     """Has the layers of a model use these within."""
-    norms = [layer for layer in leaf_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
-    swishes = [
-        layer for layer in leaf_layers(model) if getattr(layer, "activation", None) is keras.activations.silu
-    ]
-    for layer in norms:
-        layer.call = partial(_normalise, layer)
+    layers = list(leaf_layers(model))
+    swishes = [layer for layer in layers if getattr(layer, "activation", None) is keras.activations.silu]
+    called = {layer: call for layer in layers for kind, call in _CALLS.items() if isinstance(layer, kind)}
+    for layer, call in called.items():
+        layer.call = partial(call, layer)
     for layer in swishes:
         layer.activation = _swish
     try:
         yield
     finally:
-        for layer in norms:
+        for layer in called:
             del layer.call  # the class's own is behind it
         for layer in swishes:
             layer.activation = keras.activations.silu
 
 
 def _normalise(layer: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-    if not (training and layer.trainable) or mask is not None or not _fits(layer, inputs):
+    if not (training and layer.trainable) or mask is not None or not _normalises_plainly(layer, inputs):
         return type(layer).call(layer, inputs, training=training, mask=mask)
     channels = inputs.shape[-1]
     variance_before = tf.convert_to_tensor(layer.moving_variance.value)
@@ -62,13 +63,75 @@ def _normalise(layer: Any, inputs: Any, training: bool | None = None, mask: Any 
     return tf.cast(outputs, layer.compute_dtype)
 
 
-def _fits(layer: Any, inputs: Any) -> bool:
+def _normalises_plainly(layer: Any, inputs: Any) -> bool:
     plain = not layer.synchronized and not getattr(layer, "renorm", False)  # the latter since Keras 3.13
     return plain and len(inputs.shape) == 4 and layer.axis in (-1, 3) and inputs.shape.is_fully_defined()
 
 
-@tf.custom_gradient
+def _convolve_depthwise(layer: Any, inputs: Any) -> Any:
+    if not _convolves_plainly(layer, inputs):
+        return type(layer).call(layer, inputs)
+    strides, sizes = (1, *layer.strides, 1), inputs.shape[1:3]
+    kernel = tf.convert_to_tensor(layer.kernel)
+    how = {"strides": strides, "padding": layer.padding.upper()}
+
+    def convolve(x: Any, kernel: Any) -> Any:
+        y = tf.raw_ops.DepthwiseConv2dNative(input=x, filter=kernel, **how)
+        around = [
+            _pad(size, out, stride, width) if layer.padding == "same" else (0, 0)
+            for size, out, stride, width in zip(
+                sizes, y.shape[1:3], layer.strides, layer.kernel_size, strict=True
+            )
+        ]
+
+        def differentiate(upstream: Any) -> tuple[Any, Any]:
+            of_x = tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
+                input_sizes=x.shape, filter=kernel, out_backprop=upstream, **how
+            )
+            of_kernel = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
+                input=x,
+                filter_sizes=kernel.shape,
+                out_backprop=upstream,
+                strides=strides,
+                padding="EXPLICIT",  # the same padding, in words that oneDNN does not take
+                explicit_paddings=(0, 0, *around[0], *around[1], 0, 0),
+            )
+            return of_x, of_kernel
+
+        return y, differentiate
+
+    return tf.custom_gradient(convolve)(inputs, kernel)
+
+
+def _pad(size: int, out: int, stride: int, width: int) -> tuple[int, int]:
+    """Returns how many pixels "same" adds before and behind."""
+    total = max((out - 1) * stride + width - size, 0)
+    return total // 2, total - total // 2
+
+
+def _convolves_plainly(layer: Any, inputs: Any) -> bool:
+    return (
+        min(layer.kernel_size) > 3
+        and not layer.use_bias
+        and layer.activation is keras.activations.linear
+        and tuple(layer.dilation_rate) == (1, 1)
+        and layer.data_format == "channels_last"
+        and layer.compute_dtype == "float32"
+        and inputs.shape.is_fully_defined()
+    )
+
+
 def _swish(x: Any) -> Any:
+    return tf.custom_gradient(_gate)(x)
+
+
+def _gate(x: Any) -> tuple[Any, Any]:
     gate = tf.sigmoid(x)
     y = x * gate
     return y, lambda upstream: upstream * (gate + y * (1 - gate))
+
+
+_CALLS = {
+    keras.layers.BatchNormalization: _normalise,
+    keras.layers.DepthwiseConv2D: _convolve_depthwise,
+}
