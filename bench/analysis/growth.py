@@ -151,8 +151,8 @@ def _points(rows: Sequence[Row], by: str) -> tuple[Point, ...]:
                 Point(
                     at=float(dict(row.parameters)[by]),
                     rate=rate,
-                    low=rate * interval.low / interval.ratio,
-                    high=rate * interval.high / interval.ratio,
+                    low=rate * (interval.low / interval.ratio),  # in this order low <= rate after rounding
+                    high=rate * (interval.high / interval.ratio),
                 )
             )
     return tuple(sorted(points, key=lambda point: point.at))

@@ -15,17 +15,22 @@ if TYPE_CHECKING:
 _HEADERS = ("verdict", "gate", "what", "change", "interval", "allowed", "noise floor", "why", "run")
 _NUMERIC = ("change", "interval", "allowed", "noise floor")
 _SHARES: Collection[Gate] = ("accuracy", "agreement")
+TERMINAL_ROWS = 200  # nobody reads more of them there, and thousands take seconds to lay out
 _STYLES = {"broken": "bold red", "not told": "yellow", "holds": "green"}
 
 
 def terminal_tables(result: CheckResult) -> Iterator["rich.console.RenderableType"]:
-    """Yields a table for each workload, those with a broken gate first, and the reasons below by number."""
+    """Yields a table for each workload, those with a broken gate first, and the reasons below by number.
+
+    All that broke is among them; of the rest what `TERMINAL_ROWS` leave room for.
+    """
     import rich.table
     from rich.text import Text
 
-    reasons = {why: number for number, why in enumerate(dict.fromkeys(c.why for c in result.checks), start=1)}
+    shown = result.checks[: max(TERMINAL_ROWS, result.count("broken"))]
+    reasons = {why: number for number, why in enumerate(dict.fromkeys(c.why for c in shown), start=1)}
     groups: dict[str, list[Check]] = {}
-    for check in result.checks:
+    for check in shown:
         groups.setdefault(check.of, []).append(check)
     for of, checks in groups.items():
         title = Text(plain(of), style="bold")
@@ -44,6 +49,8 @@ def terminal_tables(result: CheckResult) -> Iterator["rich.console.RenderableTyp
         yield ""
     for why, number in reasons.items():
         yield Text(f"[{number}] {plain(why)}")
+    if more := len(result.checks) - len(shown):
+        yield Text(f"and {more:,} more, none of them broken: --markdown FILE has all")
 
 
 def list_notes(result: CheckResult) -> list[str]:

@@ -134,3 +134,24 @@ def test_what_another_commit_does_otherwise_by_default_is_checked_and_named(run)
     assert not result.missing
     with pytest.raises(ConfigurationError, match=r"differs in optimizer: adam → adam \(fused\)"):
         check_records([run(configuration={"optimizer": "adam (fused)"})], old, Thresholds())
+
+
+def test_the_terminal_shows_what_broke_and_no_more_rows_than_anybody_reads(run) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    from bench.reporting.check_report import TERMINAL_ROWS, terminal_tables
+
+    networks = [f"network{number:03d}" for number in range(TERMINAL_ROWS)]
+    old = [run(name) for name in networks]
+    new = [*map(run, networks[:-1]), run(networks[-1], memory=Memory(peak_resident_bytes=2000))]
+    result = check_records(new, old, Thresholds())
+    console = Console(file=StringIO(), width=120)
+    for part in terminal_tables(result):
+        console.print(part)
+    text = console.file.getvalue()
+    rows = [line for line in text.splitlines() if line.startswith(("broken", "holds", "not told"))]
+    assert len(rows) == TERMINAL_ROWS
+    assert rows[0].startswith("broken")
+    assert f"and {len(result.checks) - TERMINAL_ROWS} more, none of them broken" in text

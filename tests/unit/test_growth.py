@@ -173,3 +173,13 @@ def test_caches_say_what_they_deliver_and_hold(records):
     (table,) = build_tables(rows)
     column = table.headers.index("on disk (MB)")
     assert [row[column] for row in table.rows] == ["18.7", "18.7", "", ""]
+
+
+def test_equal_rates_have_whiskers_of_no_length_and_none_below(records):
+    for rate in range(100, 400, 7):
+        runs = [
+            sweep(records, "batch_size", {1: rate / 3, 4: rate / 7}, request_key="growth", repeat=repeat)
+            for repeat in range(6)
+        ]
+        (growth,) = find_growth(rows_of(*runs))
+        assert all(point.low <= point.rate <= point.high for point in growth.points)
