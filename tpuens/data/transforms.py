@@ -75,6 +75,10 @@ def random_resized_crop(image: Any, seed: Any) -> Any:
     Szegedy et al. 2015 (Going deeper with convolutions, section 6) draw areas from 0.08 on, for the 1.2
     million images of ImageNet. Of a few thousand images, seen a few times, so small a part would often miss
     what decides the label; half the area keeps most of the subject, and their range of proportions.
+
+    The part is cut from the image at its final size. To decode that part of the file alone would save about
+    15 % of the time of reading (2048×1365 to 224×224 and 512×512, three quarters of the area), but an epoch
+    out of the cache would then see other pixels than one from files.
     """
     height, width, _ = image.shape
     area, proportions, top, left = _draw(seed, 4)
