@@ -11,7 +11,10 @@ from tpuens.errors import unknown_name_error
 from .report import PriceOption
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..analysis.merging import Merged
+    from ..reporting.tables import Table
 
 
 def choose(
@@ -74,13 +77,16 @@ def choose(
         typer.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode())
         return
     if not choices and not below:
-        of = f" {backbone}" if backbone else ""
         raise RecordError(
-            f"No record tells how fast{of or ' anything'} trains: choose needs train-epoch or train-step. "
-            f"{' '.join([*left_out, 'Received:'])} {', '.join(map(str, folders))}"
+            f"No record tells how fast {backbone or 'anything'} trains: choose needs train-epoch or "
+            f"train-step. {' '.join([*left_out, 'Received:'])} {', '.join(map(str, folders))}"
         )
     tables = show.choice_tables(choices, plan, brief=not markdown)
     sentences = [*show.choice_sentences(choices, below, merged.refusals, plan), *left_out]
+    _show(tables, sentences, markdown=markdown)
+
+
+def _show(tables: "Sequence[Table]", sentences: "Sequence[str]", *, markdown: bool) -> None:
     if markdown:
         from ..reporting.tables import markdown_table, markdown_text
 
@@ -89,9 +95,11 @@ def choose(
         return
     from rich.console import Console
 
+    from ..reporting.choice import terminal_choices
+
     console = Console()
     for table in tables:
-        console.print(show.terminal_choices(table))
+        console.print(terminal_choices(table))
     for sentence in sentences:
         console.print(sentence, markup=False, highlight=False)
 

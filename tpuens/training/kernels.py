@@ -26,7 +26,8 @@ def cpu_kernels(model: keras.Model) -> Iterator[None]:
     """Has the layers of a model use these within."""
     layers = list(leaf_layers(model))
     swishes = [layer for layer in layers if getattr(layer, "activation", None) is keras.activations.silu]
-    called = {layer: call for layer in layers for kind, call in _CALLS.items() if isinstance(layer, kind)}
+    # A class derived from these may do otherwise, and keeps its own.
+    called = {layer: _CALLS[type(layer)] for layer in layers if type(layer) in _CALLS}
     for layer, call in called.items():
         layer.call = partial(call, layer)
     for layer in swishes:
@@ -122,10 +123,10 @@ def _convolves_plainly(layer: Any, inputs: Any) -> bool:
 
 
 def _swish(x: Any) -> Any:
-    return tf.custom_gradient(_gate)(x)
+    return tf.custom_gradient(_swish_and_gradient)(x)
 
 
-def _gate(x: Any) -> tuple[Any, Any]:
+def _swish_and_gradient(x: Any) -> tuple[Any, Any]:
     gate = tf.sigmoid(x)
     y = x * gate
     return y, lambda upstream: upstream * (gate + y * (1 - gate))
