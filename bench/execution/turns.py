@@ -10,6 +10,7 @@ What works ahead, as input pipelines do, is stopped while it is not its turn.
 
 import contextlib
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,10 @@ Arm = Literal["A", "B"]
 ARMS: tuple[Arm, Arm] = ("A", "B")
 MOST_SINGLE_STEPS = 250  # in a turn: each is a sample in the record
 PARTNER_ENDED = "It was stopped, since the other arm of its pair had ended."
+# A virtual machine hands freed memory back to its host within some seconds, and touching it anew took 3 s
+# a GiB here, against 1.3 s where it was freed just before: the arm that starts right after the pair before
+# would have its first step 10 to 20 % sooner than the other one.
+SETTLE_SECONDS = 20
 # A waiting arm must leave room on a GPU for the other one.
 SHARED_DEVICE = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
@@ -107,7 +112,7 @@ def run_pair(
         limits: When to stop a worker.
         one_process: Whether one process has both arms; both then run under one strategy, in the same tree.
         one_by_one: Whether one arm is prepared before the other starts, so that the phases of both say how
-            long they take on a machine of their own.
+            long they take on a machine of their own, which is left alone for `SETTLE_SECONDS` before.
         lengths: As an earlier pair of the comparison took turns; empty: to be found.
         on_progress: Told what an arm is at.
         should_stop: Asked a few times a second whether to stop.
@@ -129,6 +134,8 @@ def run_pair(
     works_ahead = SCENARIOS[sides[0].request.scenario.name].works_ahead and not one_process
     asking = _Asking(places, on_progress, should_stop, works_ahead)
     scenario, first = sides[0].request.scenario, sides[0].turns.pair % 2
+    if one_by_one:
+        _settle(should_stop)
     with contextlib.ExitStack() as stack:
         ready: dict[int, Answer | None] = {}
         for arm in (0,) if one_process else (first, 1 - first):
@@ -163,6 +170,12 @@ def decide_length(
     steps = min(steps, *most)
     turns = max([timing.blocks, *(-(-outline.min_steps // steps) for outline in outlines)])
     return TurnLength(steps=steps, turns=turns + turns % 2)
+
+
+def _settle(should_stop: Callable[[], bool]) -> None:
+    end = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < end and not should_stop():
+        time.sleep(0.1)
 
 
 class _Asking:

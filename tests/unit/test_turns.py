@@ -4,6 +4,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ import pytest
 
 from bench.analysis.compare import compare_records
 from bench.analysis.matching import split_arms
-from bench.execution import compare_run
+from bench.execution import compare_run, turns
 from bench.execution.compare_run import ComparisonObserver, run_comparison
 from bench.execution.comparison_plan import check_comparable, choose_manner, list_pairs, open_plan
 from bench.execution.limits import Limits
@@ -144,15 +145,26 @@ def test_two_arms_take_turns_in_the_order_a_b_b_a_after_their_warm_ups(tmp_path:
     assert (a.series[0].seconds, b.series[0].seconds) == ((0.5,) * 4, (1.0,) * 4)
 
 
-def test_arms_can_be_prepared_one_after_the_other(tmp_path: Path) -> None:
+def test_arms_can_be_prepared_one_after_the_other_after_a_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "SETTLE_SECONDS", 0.5)
     slow = worker(tmp_path, "B", fault="starts slowly")
+    called = time.time()
     done = pair(tmp_path, worker(tmp_path, "A"), slow, number=1, one_by_one=True)
     assert done.complete, done.records
+    started = min(
+        datetime.fromisoformat(record.created.replace("Z", "+00:00")).timestamp() for record in done.records
+    )
+    assert started - called > 0.5
     lines = (tmp_path / "said").read_text().splitlines()[:4]
     assert lines == ["B start", "B prepared", "A start", "A prepared"]
 
 
-def test_a_partner_that_cannot_start_ends_a_pair_that_is_prepared_one_by_one(tmp_path: Path) -> None:
+def test_a_partner_that_cannot_start_ends_a_pair_that_is_prepared_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "SETTLE_SECONDS", 0.0)
     refusing = worker(tmp_path, "A", fault="refuses")
     done = pair(tmp_path, refusing, worker(tmp_path, "B"), one_by_one=True)
     a, b = done.records

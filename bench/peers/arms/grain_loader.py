@@ -3,6 +3,9 @@
 Its documentation's advice where work, and not reading, is the bottleneck: `mp_prefetch`, here with a process
 a core (it spawns them); a read thread in each, since more would only share its core; and a buffer of as many
 images as two batches hold. Pillow decodes, with a draft.
+
+On two cores it makes no difference: threads alone, 2 or 16 of them, three processes, larger buffers and what
+`pick_performance_config` chooses all delivered 171 to 208 images a second, each as far apart in its two runs.
 """
 
 import grain
