@@ -76,7 +76,6 @@ def run_peers(
 
 def write_report(folder: Path) -> Path:
     """Writes the table of all claims, by what lies in the folder, and returns its path."""
-    from ..analysis.labels import machine_text
     from ..peers.claims import CLAIMS
     from ..peers.verdicts import judge_claims
     from ..records.store import RECORDS_FOLDER, read_folder
@@ -91,7 +90,6 @@ def write_report(folder: Path) -> Path:
     results = judge_claims(CLAIMS, folder)
     report = PeersReport(
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        machine=machine_text(environments[-1]) if environments else "",
         versions={name: version for one in environments for name, version in one.versions.items()},
         results=tuple(results),
     )

@@ -46,7 +46,7 @@ class Claim:
         read: Makes numbers of the measurement's folder, one for each pair, process or run.
         target: What they must keep to.
         unit: Of the numbers.
-        samples: What a number comes of, in the plural.
+        sample: What a number comes of.
         alone: Whether a single number will do, without an interval.
         median_of: Names of claims of the same group: the number is the median of theirs.
     """
@@ -58,7 +58,7 @@ class Claim:
     read: Read = lambda folder: []
     target: Target
     unit: str = "×"
-    samples: str = "pairs"
+    sample: str = "pair"
     alone: bool = False
     median_of: tuple[str, ...] = ()
 
@@ -112,7 +112,7 @@ def _list_cache_claims() -> list[Claim]:
             measurement=f"cache-{backbone}",
             read=within("compute", "input"),
             target=Target(least=10.0),
-            samples="processes",
+            sample="process",
         )
         for backbone, size in (("cifar_cnn", 32), ("mobilenetv2", 224))
     ]
@@ -141,7 +141,7 @@ def _list_step_claims() -> list[Claim]:
         title="median of the eight networks, against Keras's fit",
         target=Target(least=1.05),
         median_of=tuple(f"{backbone}-keras-fit" for backbone in STEP_NETWORKS),
-        samples="networks",
+        sample="network",
     )
     each = [
         Claim(
@@ -171,7 +171,7 @@ def _list_head_claims() -> list[Claim]:
             measurement="head-features",
             read=within("images", "features"),
             target=Target(least=5.0),
-            samples="processes",
+            sample="process",
         ),
         Claim(
             group="head",
@@ -181,7 +181,7 @@ def _list_head_claims() -> list[Claim]:
             read=metric("largest_absolute_difference"),
             target=Target(most=1e-3),
             unit="of 1",
-            samples="processes",
+            sample="process",
         ),
     ]
 
@@ -195,7 +195,7 @@ def _list_ensemble_claims() -> list[Claim]:
             measurement="ensemble-fused",
             read=within(reading, reading, a_arm="sequential", b_arm="fused"),
             target=Target(least=1.0),
-            samples="processes",
+            sample="process",
         )
         for reading, title in (
             ("throughput", "three mobilenetv2 at 96×96, batches of 16"),
@@ -223,7 +223,7 @@ def _list_command_claims() -> list[Claim]:
             read=read,
             target=Target(most=most),
             unit=unit,
-            samples="processes",
+            sample="process",
             alone=name in ("report-page", "quick"),
         )
         for name, command, title, read, unit, most in several
@@ -236,7 +236,7 @@ def _list_command_claims() -> list[Claim]:
         read=measuring_share,
         target=Target(least=0.5),
         unit="of 1",
-        samples="processes",
+        sample="process",
         alone=True,
     )
     return [*claims, share]

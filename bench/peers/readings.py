@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ..analysis.labels import machine_text
 from ..analysis.matching import split_arms
 from ..analysis.ratios import pair_log_ratio
 from ..analysis.statistics import throughput
@@ -120,6 +121,12 @@ def describe_cautions(folder: Path) -> str:
     records = _records(folder)
     counts = Counter(code for one in records for code in {caution.code for caution in one.warnings})
     return "; ".join(f"{code} in {count} of {len(records)} runs" for code, count in sorted(counts.items()))
+
+
+def describe_machines(folder: Path) -> str:
+    """Returns on which machine the runs in a folder were made, or on which ones, in words."""
+    machines = [machine_text(one.environment) for one in _records(folder) if one.environment]
+    return "; ".join(dict.fromkeys(machines))
 
 
 def _records(folder: Path) -> list[RunRecord]:

@@ -15,7 +15,7 @@ from ..analysis.ratios import Interval, ratio_interval
 from ..analysis.selftest_results import DONE_FILE, Done
 from ..analysis.statistics import CONFIDENCE
 from .claims import CLAIMS, Claim, Target
-from .readings import describe_cautions
+from .readings import describe_cautions, describe_machines
 
 Verdict = Literal["held", "not held", "too close to call", "not measured"]
 
@@ -31,6 +31,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         value: The geometric mean over pairs, processes or runs; None where nothing was measured.
         low, high: The 95 % interval; None where there is none.
         samples: How many there were, and of what, in words.
+        machine: Where it was measured, in words; empty where no record says so.
         why: What stands behind the verdict, where it is not in the numbers.
     """
 
@@ -45,6 +46,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     low: float | None = None
     high: float | None = None
     samples: str = ""
+    machine: str = ""
     verdict: Verdict
     why: str = ""
 
@@ -127,13 +129,13 @@ def _judge(claim: Claim, folder: Path, values: Mapping[str, Sequence[float]]) ->
     if not numbers:
         return _result(claim, verdict="not measured", why=said or "it was not run")
     interval = ratio_interval([math.log(number) for number in numbers])
-    samples = f"{len(numbers)} {claim.samples}" if len(numbers) > 1 else f"1 of {claim.samples}"
+    found = {"samples": _count(len(numbers), claim.sample), "machine": describe_machines(place)}
     if interval is None:
         verdict = decide(claim.target, numbers[0], numbers[0])
         if not claim.alone:
             verdict, said = "too close to call", said or "a single one has no interval"
-        return _result(claim, value=numbers[0], samples=samples, verdict=verdict, why=said)
-    return _from_interval(claim, interval, samples, said)
+        return _result(claim, value=numbers[0], verdict=verdict, why=said, **found)
+    return _from_interval(claim, interval, said, **found)
 
 
 def _judge_median(claim: Claim, values: Mapping[str, Sequence[float]]) -> Result:
@@ -155,17 +157,15 @@ def _judge_median(claim: Claim, values: Mapping[str, Sequence[float]]) -> Result
         confidence=CONFIDENCE,
         pairs=len(known),
     )
-    return _from_interval(claim, whole, f"{len(known)} {claim.samples}", "")
+    return _from_interval(claim, whole, "", samples=_count(len(known), claim.sample))
 
 
-def _from_interval(claim: Claim, interval: Interval, samples: str, said: str) -> Result:
+def _from_interval(claim: Claim, interval: Interval, said: str, **found: str) -> Result:
     low, high, aim = interval.low, interval.high, claim.target.aim
     verdict = decide(claim.target, low, high)
     if aim is not None:
         said = "; ".join(filter(None, [said, f"aim {'reached' if low >= aim else 'not reached'}"]))
-    return _result(
-        claim, value=interval.ratio, low=low, high=high, samples=samples, verdict=verdict, why=said
-    )
+    return _result(claim, value=interval.ratio, low=low, high=high, verdict=verdict, why=said, **found)
 
 
 def _result(claim: Claim, *, verdict: Verdict, why: str, **numbers: object) -> Result:
@@ -183,6 +183,11 @@ def _result(claim: Claim, *, verdict: Verdict, why: str, **numbers: object) -> R
         why=why,
         **numbers,  # type: ignore[arg-type]
     )
+
+
+def _count(number: int, noun: str) -> str:
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{plural if number > 1 else ''}"
 
 
 def _why_unfinished(folder: Path) -> str:

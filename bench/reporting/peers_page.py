@@ -1,6 +1,7 @@
 """The table of claims against what users would run instead: as Markdown, HTML, JSON, and a chart."""
 
 import math
+import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,7 +34,6 @@ class PeersReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """All results, when they were put together, and with which versions they were measured."""
 
     created: str
-    machine: str
     versions: Mapping[str, str]
     results: tuple[Result, ...]
 
@@ -121,16 +121,24 @@ def _margin(result: Result) -> tuple[float, float, float] | None:
 
 def _contents(report: PeersReport) -> Contents:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(report.versions.items()))
+    machines = list(dict.fromkeys(one.machine for one in report.results if one.machine))
+    letters = dict(zip(machines, string.ascii_uppercase if len(machines) > 1 else [""], strict=False))
     summary = [f"{report.created}. {summarise_results(report.results)} Made by tpuens-bench run peers."]
     return Contents(
         title=TITLE,
         summary=(*summary, *([f"Measured with {versions}."] if versions else [])),
-        machines=(("Machine", report.machine),) if report.machine else (),
-        tables=tuple(_tables(report.results)),
+        machines=tuple((f"Machine {letter}".strip(), machine) for machine, letter in letters.items()),
+        tables=tuple(_tables(report.results, letters)),
     )
 
 
-def _tables(results: Sequence[Result]) -> list[Table]:
+def _tables(results: Sequence[Result], letters: Mapping[str, str]) -> list[Table]:
+    """Returns a table for each group of claims; its lines say on which machine, where there are several."""
+
+    def why(result: Result) -> str:
+        letter = letters.get(result.machine)
+        return "; ".join(filter(None, [f"on machine {letter}" if letter else "", result.why]))
+
     headers = ("claim", "target", "measured", "verdict", "of", "why")
     return [
         Table(
@@ -141,7 +149,7 @@ def _tables(results: Sequence[Result]) -> list[Table]:
             numeric=(False, False, True, False, False, False),
             wraps=(True, False, False, False, False, True),
             rows=tuple(
-                (one.title, one.target, result_text(one), one.verdict, one.samples, one.why)
+                (one.title, one.target, result_text(one), one.verdict, one.samples, why(one))
                 for one in results
                 if one.group == group
             ),

@@ -44,7 +44,12 @@ def series(name: str, seconds: float, **parameters: str) -> Series:
 
 
 def compare(
-    folder: Path, records: Any, name: str, ratio: float, phases: tuple[float, float] = (1.0, 1.0)
+    folder: Path,
+    records: Any,
+    name: str,
+    ratio: float,
+    phases: tuple[float, float] = (1.0, 1.0),
+    **fields: Any,
 ) -> None:
     """Leaves behind a comparison in which B is so many times as fast, give or take 1 %."""
     for pair, drift in enumerate(NOISE):
@@ -54,6 +59,7 @@ def compare(
                 series=(series("compute", seconds), series("input", seconds)),
                 phases={"build": 9.0, "trace": first / 2, "first_step": first / 2},
                 turns=Turns(comparison=name, pair=pair, arm=arm),
+                **fields,
             )
             write_record(folder / name, record)
     finish(folder, name)
@@ -268,6 +274,19 @@ def test_the_page_shows_every_claim_its_target_and_its_verdict(tmp_path: Path, r
     stored = msgspec.json.decode((tmp_path / "peers.json").read_bytes(), type=PeersReport)
     assert len(stored.results) == len(CLAIMS)
     assert stored.versions["tensorflow"] == "2.21.0"
+
+
+def test_a_page_of_several_machines_says_which_line_is_of_which(tmp_path: Path, records: Any) -> None:
+    compare(tmp_path, records, "input-224-article", 2.5)
+    assert "- **Machine**: " in command.write_report(tmp_path).read_text()
+    compare(
+        tmp_path, records, "input-512-article", 2.5, environment=records.environment(cpu_model="Another CPU")
+    )
+    text = command.write_report(tmp_path).read_text()
+    assert "- **Machine A**: Another CPU" in text
+    assert "- **Machine B**: " in text
+    lines = [line for line in text.splitlines() if "against the article's pipeline" in line]
+    assert [line.split(" | ")[-1] for line in lines] == ["on machine A |", "on machine B |"]
 
 
 def test_cautions_of_the_runs_stand_beside_the_verdict(tmp_path: Path, records: Any) -> None:

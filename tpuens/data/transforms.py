@@ -4,9 +4,9 @@ The image is uint8, (height, width, 1 or 3), going in and coming out, of static 
 is int64, (2,). Names for them are in `tpuens.data.augment`. Strengths are mild, since what decides a label (a
 spot on a leaf, the colour of a petal) must still be in the picture.
 
-Images are augmented one by one, on all cores. Written over whole batches, the same was up to 1.5 times as fast
-at 32×32, no faster at 64×64, and took 1.3 to 1.9 times as long at 224×224, where a batch of floats no longer
-fits the caches.
+Images are augmented one by one, on all cores. Written over whole batches, the same was up to 1.5 times as
+fast at 32×32, no faster at 64×64, and took 1.3 to 1.9 times as long at 224×224, where a batch of floats no
+longer fits the caches.
 """
 
 import math
