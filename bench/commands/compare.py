@@ -109,13 +109,17 @@ def compare(
     field = vary.partition("=")[0]
     _check_varied(field, list_given(context), variables)
     _, scenarios = choose_scenarios(list(arms or []), settings, option, data_dir)
-    a, b = make_variants(scenarios, vary, strategy, variables)
+    a, b = make_variants(scenarios, vary, strategy, variables, settings)
     folder = results or default_folder(f"{a.scenario.name}-{field}")
     run_and_show(a, b, folder, seconds, limits)
 
 
 def make_variants(
-    scenarios: tuple[Scenario, ...], vary: str, strategy: str | None, variables: dict[str, str]
+    scenarios: tuple[Scenario, ...],
+    vary: str,
+    strategy: str | None,
+    variables: dict[str, str],
+    settings: dict[str, str],
 ) -> tuple[Request, Request]:
     """Returns the requests of both arms, which differ in the one field that is varied.
 
@@ -124,6 +128,7 @@ def make_variants(
         vary: FIELD=A,B.
         strategy: Of both arms; None finds one that can run here.
         variables: Environment variables of both.
+        settings: What was typed for both, which the scenario has.
 
     Raises:
         ConfigurationError: There is no such field, it means nothing to the scenario, or it is not given two
@@ -138,7 +143,7 @@ def make_variants(
         )
     is_variable, is_strategy = field.startswith("env."), field == "strategy"
     variants = [
-        scenarios[0] if is_variable or is_strategy else vary_scenario(scenarios[0], field, value)
+        scenarios[0] if is_variable or is_strategy else vary_scenario(scenarios[0], field, value, settings)
         for value in values
     ]
     if is_strategy:

@@ -105,8 +105,14 @@ def choose_scenarios(
     return suite, _override(scenarios, changes, parse_pairs("option", options or []))
 
 
-def vary_scenario(scenario: Scenario, field: str, text: str) -> Scenario:
+def vary_scenario(scenario: Scenario, field: str, text: str, settings: Mapping[str, str]) -> Scenario:
     """Returns the scenario with one setting as typed; `planted` too, where "none" plants nothing.
+
+    Args:
+        scenario: Both arms', with the settings.
+        field: What is varied.
+        text: What was typed for it.
+        settings: What was typed for others: an image size holds for every backbone.
 
     Raises:
         ConfigurationError: There is no such setting, or it means nothing to the scenario.
@@ -117,7 +123,7 @@ def vary_scenario(scenario: Scenario, field: str, text: str) -> Scenario:
         if text != "none":
             parse_fault(text)
         return msgspec.structs.replace(scenario, planted=None if text == "none" else text)
-    changes = read_settings({field: text})
+    changes = read_settings({**settings, field: text})
     name = field.replace("-", "_")
     if name in SCENARIOS[scenario.name].ignores:
         raise ConfigurationError(

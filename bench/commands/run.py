@@ -117,7 +117,8 @@ def run(
             f"--only and --budget belong to {PEERS.name}, whose runs are comparisons. Received: {names}"
         )
     if resume:
-        _refuse_with_resume(names, strategy, option, *settings.values(), tune or retune or None)
+        again = repeats if repeats > 1 else None
+        _refuse_with_resume(names, strategy, option, env, again, *settings.values(), tune or retune or None)
         folder = results or suite_run.find_interrupted()
         plan = suite_run.load_plan(folder)
         requests = suite_run.find_missing(folder, plan)

@@ -242,7 +242,7 @@ def _check_pace(missing: int, spent: float, each: float, budget_seconds: float, 
     if spent + missing * each > OVERRUN * budget_seconds:
         raise ConfigurationError(
             f"A pair takes {each:.0f} s here, and {missing} more are needed at least. The complete ones are "
-            f"kept. Go on with: tpuens-bench compare --resume --results {folder} "
+            f"kept in {folder}: go on with them by --resume and "
             f"--budget {math.ceil(missing * each * OVERRUN / 60)}m. Received: budget={budget_seconds:.0f} s"
         )
 

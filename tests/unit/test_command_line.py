@@ -110,6 +110,8 @@ def test_overrides_that_make_two_scenarios_the_same_run_it_once(bench: Command) 
         (["run", "--env", "XLA_FLAGS", "--strategy", "cpu"], "NAME=VALUE"),
         (["run", "--backbone", "vgg99", "--strategy", "cpu"], "Did you mean 'vgg19'"),
         (["run", "--resume", "--results", "nowhere"], "can be resumed"),
+        (["run", "--resume", "--env", "A=B"], "as they were asked for"),
+        (["run", "--resume", "--repeats", "2"], "as they were asked for"),
         (["report", "nowhere"], "nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
