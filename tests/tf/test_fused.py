@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tpuens.training import kernels
 from tpuens.training.kernels import cpu_kernels
 from tpuens.training.losses import LossConfig, make_loss
 from tpuens.training.optimizers import Implementation, TabulatedSchedule, make_optimizer
@@ -164,7 +165,7 @@ def test_gradients_of_two_replicas_are_summed_once_and_float16_is_scaled() -> No
 
 
 def make_network() -> keras.Model:
-    """Returns convolutions with batch normalisation with and without scale, and a frozen one."""
+    """Returns convolutions of many kinds, and batch normalisation with and without scale and a frozen one."""
     keras.utils.set_random_seed(0)
     images = keras.Input((8, 8, 3), dtype="uint8")
     x = keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(images))
@@ -173,6 +174,10 @@ def make_network() -> keras.Model:
     x = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
     x = keras.layers.ZeroPadding2D(((1, 2), (2, 1)))(x)
     x = keras.layers.DepthwiseConv2D(5, strides=2, use_bias=False)(keras.layers.UpSampling2D()(x))
+    x = keras.layers.Conv2D(6, 1, strides=2, padding="same")(x)
+    x = keras.layers.Conv2D(4, 1, groups=2)(x)
+    x = keras.layers.Conv2D(6, 1, use_bias=False, activation="elu")(keras.layers.UpSampling2D()(x))
+    x = keras.layers.Conv2D(6, 1, strides=(2, 1))(x)
     x = keras.layers.Conv2D(5, 3, padding="same", activation="swish")(x)
     x = keras.layers.BatchNormalization(scale=False, epsilon=1e-5)(x)
     x = keras.layers.Activation("swish")(x)
@@ -181,7 +186,9 @@ def make_network() -> keras.Model:
     return keras.Model(images, keras.layers.Dense(3)(x))
 
 
-def test_what_our_kernels_train_is_what_keras_trains() -> None:
+@pytest.mark.parametrize("turned", [True, False])
+def test_what_our_kernels_train_is_what_keras_trains(monkeypatch: pytest.MonkeyPatch, turned: bool) -> None:
+    monkeypatch.setattr(kernels, "uses_onednn", lambda isa: not turned)
     generator = np.random.default_rng(1)
     batch = (
         tf.constant(generator.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)),
@@ -213,13 +220,51 @@ def test_what_our_kernels_train_is_what_keras_trains() -> None:
     assert [one.count("FusedBatchNormV3") for one in kinds] == [2, 0]
     assert [one.count("FusedBatchNormGradV3") for one in kinds] == [2, 0]
     assert [one.count("explicit depthwise") for one in kinds] == [2, 0]
+    assert [one.count("Conv2DBackpropFilter") for one in kinds] == [3, 6]  # three are products of matrices
+    assert [one.count("Conv2DBackpropInput") for one in kinds] == [0 if turned else 3, 6]
     for one, other in zip(*ends, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("size", [(3, 3), (2, 4), (1, 7), (5, 1), (1, 1), (9, 9)])
+@pytest.mark.parametrize("strides", [1, (2, 2)])
+def test_convolutions_and_their_gradients_are_those_of_keras(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], strides: Any, padding: str
+) -> None:
+    monkeypatch.setattr(kernels, "uses_onednn", lambda isa: False)
+    layer = keras.layers.Conv2D(5, size, strides=strides, padding=padding, activation="elu")
+    generator = np.random.default_rng(0)
+    images = tf.constant(generator.normal(size=(2, 9, 10, 3)).astype(np.float32))
+    model = keras.Sequential([keras.Input((9, 10, 3)), layer])
+
+    def weights_of(shape: Any) -> Any:
+        return tf.reshape(tf.sin(tf.range(shape.num_elements(), dtype=tf.float32)), shape)
+
+    def differentiate() -> list[Any]:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = model(images)
+            loss = tf.reduce_sum(outputs * weights_of(outputs.shape))
+        return [outputs, *tape.gradient(loss, [images, *model.trainable_weights])]
+
+    expected = differentiate()
+    with cpu_kernels(model):
+        found = differentiate()
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-4, atol=1e-4)
+
+
 def test_a_model_has_its_own_layers_back_outside_of_the_step() -> None:
     model = make_network()
-    before = [(layer.call, layer.get_config()) for layer in model.layers]
+
+    def look() -> list[Any]:
+        return [
+            (layer.call, getattr(layer, "convolution_op", None), layer.get_config()) for layer in model.layers
+        ]
+
+    before = look()
     with cpu_kernels(model):
-        assert sum(layer.call != call for layer, (call, _) in zip(model.layers, before, strict=True)) == 7
-    assert [(layer.call, layer.get_config()) for layer in model.layers] == before
+        changes = [(a[0] != b[0], a[1] != b[1]) for a, b in zip(before, look(), strict=True)]
+    assert [sum(change) for change in zip(*changes, strict=True)] == [7, 7]
+    assert look() == before
