@@ -4,6 +4,8 @@ import os
 import sys
 import tempfile
 
+from .hardware.onednn import prefer_onednn
+
 
 def import_tensorflow_quietly() -> None:
     """Imports TensorFlow and lets it look for devices, keeping the notices of its C++ side off the terminal.
@@ -12,6 +14,7 @@ def import_tensorflow_quietly() -> None:
     would stand above every table. When the import fails, what was written is shown after all. A user who
     sets TF_CPP_MIN_LOG_LEVEL sees everything that level lets through.
     """
+    prefer_onednn()
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"

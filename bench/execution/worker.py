@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from tpuens.errors import DeviceError, TpuensError
+from tpuens.hardware.onednn import prefer_onednn
 
 from ..measuring.memory import MemoryTimeline, collect_memory
 from ..peers.table import import_first
@@ -51,6 +52,8 @@ def main() -> None:
     try:
         start = time.perf_counter()
         import_first(name for one in requests for name in (one.scenario.loader, one.scenario.loop))
+        if all(one.scenario.loop == "tpuens" for one in requests):
+            prefer_onednn()  # others' loops have TensorFlow as it comes
         from .runner import run_in_turns, run_request  # imports TensorFlow
 
         phases = {"process_start": process_start, "import": time.perf_counter() - start}

@@ -211,21 +211,3 @@ DMI = "sys/class/dmi/id"
 )
 def test_a_virtual_machine_is_told_by_flag_firmware_and_clocks(tmp_path, files, expected):
     assert host.detect_hypervisor(plant(tmp_path, files)) == expected
-
-
-@pytest.mark.parametrize(
-    ("isa", "environ", "used"),
-    [
-        (("avx2", "fma"), {}, False),
-        (("avx2", "avx512f"), {}, False),
-        (("avx2", "avx512_vnni"), {}, True),
-        (("neon",), {}, True),
-        (("avx2",), {"TF_ENABLE_ONEDNN_OPTS": "1"}, True),
-        (("avx512_bf16",), {"TF_ENABLE_ONEDNN_OPTS": "False"}, False),
-        (("avx512_bf16",), {"TF_ENABLE_ONEDNN_OPTS": "maybe"}, True),
-    ],
-)
-def test_onednn_is_used_where_tensorflow_uses_it(
-    isa: tuple[str, ...], environ: dict[str, str], used: bool
-) -> None:
-    assert host.uses_onednn(isa, environ) is used

@@ -39,7 +39,6 @@ _CGROUP_MARKS = (
 )
 _ISA_NAMES = {"sse4_2", "avx", "avx2", "fma", "f16c", "neon", "sve", "sve2", "i8mm", "bf16"}
 _ISA_PREFIXES = ("avx512", "avx_vnni", "amx_")
-_ONEDNN_ISA_PREFIXES = ("avx512_vnni", "avx512_bf16", "avx_vnni", "amx_")
 _ISA_SYNONYMS = {"asimd": "neon", "avx1_0": "avx"}
 
 
@@ -132,22 +131,6 @@ def select_isa(flags: Iterable[str], machine: str) -> tuple[str, ...]:
     if machine.lower() in ("aarch64", "arm64"):
         names.add("neon")
     return tuple(sorted(name for name in names if name in _ISA_NAMES or name.startswith(_ISA_PREFIXES)))
-
-
-def uses_onednn(isa: Iterable[str], environ: Mapping[str, str] = os.environ) -> bool:
-    """Returns whether TensorFlow gives convolutions to oneDNN.
-
-    On Linux it does so on processors made for neural networks, unless TF_ENABLE_ONEDNN_OPTS says otherwise
-    (DefaultOneDnnPolicy in its util/port.cc). Arm's are not told apart here, and count as such.
-
-    Args:
-        isa: As a `Cpu` has it.
-        environ: The environment that TensorFlow was imported in.
-    """
-    chosen = environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower()
-    if chosen in ("0", "false", "1", "true"):
-        return chosen in ("1", "true")
-    return any(name == "neon" or name.startswith(_ONEDNN_ISA_PREFIXES) for name in isa)
 
 
 def count_numa_nodes(root: Path = ROOT) -> int | None:

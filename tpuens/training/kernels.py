@@ -6,29 +6,36 @@
 * TensorFlow's swish computes its sigmoid again on the way back, and the gradient of a factor that nobody
   trains.
 * The gradient of depthwise filters above 3×3 takes oneDNN, to which TensorFlow gives it, up to three times as
-  long as TensorFlow's own kernel.
+  long as TensorFlow's own kernel. So does, on processors without AVX-512, that of filters from and to 64
+  channels and more: 1.1 to 1.5 times as long, and VGG16's step becomes 1.25 times as fast without (others
+  were not tried).
 * A convolution of 1×1 is a product of matrices, and 1.0 to 2.1 times as fast when written so, gradients
-  included (21 of EfficientNetB0 and ResNet, batches of 8). That makes the step of EfficientNetB0 1.1 to 1.2
-  times as fast, with oneDNN and without.
-* What goes back to the images of a convolution is a convolution too, with its filters turned round. Where
-  oneDNN does not convolve, its kernel is 1.3 to 2.3 times as fast (3×3, 64 to 512 channels), which makes the
-  step of VGG16 1.15 times as fast. oneDNN's own for that is as good as its forward one.
+  included (21 of EfficientNetB0 and ResNet, batches of 8). That makes the step of EfficientNetB0 1.2 times as
+  fast.
 
-The last two were measured on two cores of an AMD EPYC (AVX2, TensorFlow 2.21). The numbers are Keras's but
+The last three were measured on two cores of an AMD EPYC (AVX2, TensorFlow 2.21). The numbers are Keras's but
 for rounding. The models stay Keras's, so that Keras alone can load them: only while a step is traced do their
 layers do this.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from ..hardware.host import collect_host, uses_onednn
+from ..hardware.host import collect_host
 from ..models.freezing import leaf_layers
+
+_MANY_CHANNELS = 64
+_CONVOLUTION = tf.raw_ops.Conv2D, tf.raw_ops.Conv2DBackpropInput, tf.raw_ops.Conv2DBackpropFilter
+_DEPTHWISE = (
+    tf.raw_ops.DepthwiseConv2dNative,
+    tf.raw_ops.DepthwiseConv2dNativeBackpropInput,
+    tf.raw_ops.DepthwiseConv2dNativeBackpropFilter,
+)
 
 
 @contextlib.contextmanager
@@ -39,11 +46,11 @@ def cpu_kernels(model: keras.Model) -> Iterator[None]:
     # A class derived from these may do otherwise, and keeps its own.
     called = {layer: _CALLS[type(layer)] for layer in layers if type(layer) in _CALLS}
     convolved = [layer for layer in layers if type(layer) is keras.layers.Conv2D]
-    turned = not uses_onednn(collect_host().cpu.isa)
+    wide = any(name.startswith("avx512") for name in collect_host().cpu.isa)
     for layer, call in called.items():
         layer.call = partial(call, layer)
     for layer in convolved:
-        layer.convolution_op = partial(_convolve, layer, turned)
+        layer.convolution_op = partial(_convolve, layer, wide)
     for layer in swishes:
         layer.activation = _swish
     try:
@@ -86,14 +93,20 @@ def _normalises_plainly(layer: Any, inputs: Any) -> bool:
 
 
 def _convolve_depthwise(layer: Any, inputs: Any) -> Any:
-    if not _convolves_plainly(layer, inputs):
-        return type(layer).call(layer, inputs)
+    bare = not layer.use_bias and layer.activation is keras.activations.linear
+    if bare and min(layer.kernel_size) > 3 and _convolves_plainly(layer, inputs):
+        return _with_own_gradient(_DEPTHWISE, layer, inputs, tf.convert_to_tensor(layer.kernel))
+    return type(layer).call(layer, inputs)
+
+
+def _with_own_gradient(operations: Sequence[Any], layer: Any, inputs: Any, kernel: Any) -> Any:
+    """Returns a convolution whose gradient of the filters is TensorFlow's own kernel, and not oneDNN's."""
+    forward, to_inputs, to_kernel = operations
     strides, sizes = (1, *layer.strides, 1), inputs.shape[1:3]
-    kernel = tf.convert_to_tensor(layer.kernel)
     how = {"strides": strides, "padding": layer.padding.upper()}
 
     def convolve(x: Any, kernel: Any) -> Any:
-        y = tf.raw_ops.DepthwiseConv2dNative(input=x, filter=kernel, **how)
+        y = forward(input=x, filter=kernel, **how)
         around = [
             _pad(size, out, stride, width) if layer.padding == "same" else (0, 0)
             for size, out, stride, width in zip(
@@ -102,10 +115,8 @@ def _convolve_depthwise(layer: Any, inputs: Any) -> Any:
         ]
 
         def differentiate(upstream: Any) -> tuple[Any, Any]:
-            of_x = tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
-                input_sizes=x.shape, filter=kernel, out_backprop=upstream, **how
-            )
-            of_kernel = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
+            of_x = to_inputs(input_sizes=x.shape, filter=kernel, out_backprop=upstream, **how)
+            of_kernel = to_kernel(
                 input=x,
                 filter_sizes=kernel.shape,
                 out_backprop=upstream,
@@ -126,32 +137,24 @@ def _pad(size: int, out: int, stride: int, width: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
+def _convolve(layer: Any, wide: bool, inputs: Any, kernel: Any) -> Any:
+    kernel = tf.convert_to_tensor(kernel)
+    if _convolves_plainly(layer, inputs):
+        if kernel.shape[:2] == (1, 1):
+            return _multiply(inputs, kernel, layer.strides)
+        if not wide and min(kernel.shape[2:]) >= _MANY_CHANNELS:
+            return _with_own_gradient(_CONVOLUTION, layer, inputs, kernel)
+    return type(layer).convolution_op(layer, inputs, kernel)
+
+
 def _convolves_plainly(layer: Any, inputs: Any) -> bool:
     return (
-        min(layer.kernel_size) > 3
-        and not layer.use_bias
-        and layer.activation is keras.activations.linear
+        getattr(layer, "groups", 1) == 1
         and tuple(layer.dilation_rate) == (1, 1)
         and layer.data_format == "channels_last"
         and layer.compute_dtype == "float32"
         and inputs.shape.is_fully_defined()
     )
-
-
-def _convolve(layer: Any, turned: bool, inputs: Any, kernel: Any) -> Any:
-    plain = (
-        layer.groups == 1
-        and layer.data_format == "channels_last"
-        and layer.compute_dtype == "float32"
-        and tuple(layer.dilation_rate) == (1, 1)
-        and inputs.shape.is_fully_defined()
-    )
-    kernel = tf.convert_to_tensor(kernel)
-    if plain and kernel.shape[:2] == (1, 1):
-        return _multiply(inputs, kernel, layer.strides)
-    if plain and turned and tuple(layer.strides) == (1, 1):
-        return tf.custom_gradient(lambda x, k: _convolve_both_ways(x, k, layer.padding))(inputs, kernel)
-    return type(layer).convolution_op(layer, inputs, kernel)
 
 
 def _multiply(inputs: Any, kernel: Any, strides: tuple[int, int]) -> Any:
@@ -160,29 +163,6 @@ def _multiply(inputs: Any, kernel: Any, strides: tuple[int, int]) -> Any:
     *places, channels = pixels.shape
     outputs = tf.matmul(tf.reshape(pixels, (-1, channels)), tf.reshape(kernel, (channels, -1)))
     return tf.reshape(outputs, (*places, -1))
-
-
-def _convolve_both_ways(x: Any, kernel: Any, padding: str) -> Any:
-    y = tf.nn.conv2d(x, kernel, 1, padding.upper())
-
-    def differentiate(upstream: Any) -> tuple[Any, Any]:
-        # As much as the filters are wide, less what was padded on the other side.
-        around = [
-            (width // 2, (width - 1) // 2) if padding == "same" else (width - 1, width - 1)
-            for width in kernel.shape[:2]
-        ]
-        turned = tf.transpose(tf.reverse(kernel, (0, 1)), (0, 1, 3, 2))
-        of_x = tf.nn.conv2d(upstream, turned, 1, [(0, 0), *around, (0, 0)])
-        of_kernel = tf.raw_ops.Conv2DBackpropFilter(
-            input=x,
-            filter_sizes=kernel.shape,
-            out_backprop=upstream,
-            strides=(1, 1, 1, 1),
-            padding=padding.upper(),
-        )
-        return of_x, of_kernel
-
-    return y, differentiate
 
 
 def _swish(x: Any) -> Any:
