@@ -66,8 +66,10 @@ def weights_after(steps: int, **settings: Any) -> list[np.ndarray]:
 def test_keras_fit_trains_what_our_loop_trains(augment: tuple[str, ...]) -> None:
     ours, of_fit = (weights_after(4, loop=loop, augment=augment) for loop in ("tpuens", "keras-fit"))
     for one, other in zip(ours, of_fit, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-4)
-    assert not np.allclose(ours[0], weights_after(2, augment=augment)[0], atol=1e-4)
+        apart = np.abs(one - other)
+        assert apart.mean() < 1e-6
+        assert apart.max() < 1e-3  # a step of Adam, which a gradient of next to nothing may turn round
+    assert np.abs(ours[0] - weights_after(2, augment=augment)[0]).mean() > 1e-4
 
 
 def test_an_epoch_by_keras_fit_records_what_it_was() -> None:
