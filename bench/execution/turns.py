@@ -135,6 +135,7 @@ def run_pair(
     asking = _Asking(places, on_progress, should_stop, works_ahead)
     scenario, first = sides[0].request.scenario, sides[0].turns.pair % 2
     if one_by_one:
+        asking.tell(first, Progress(phase="letting the machine settle"))
         _settle(should_stop)
     with contextlib.ExitStack() as stack:
         ready: dict[int, Answer | None] = {}

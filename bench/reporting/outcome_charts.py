@@ -194,7 +194,7 @@ def _largest_phases(runs: Sequence[Mapping[str, float]]) -> dict[str, list[float
         phase.replace("_", " "): [run.get(phase, 0.0) for run in runs] for phase in totals if phase in kept
     }
     if len(kept) < len(totals):
-        phases["other phases"] = [
+        phases["smaller phases"] = [
             sum(seconds for phase, seconds in run.items() if phase not in kept) for run in runs
         ]
     return phases

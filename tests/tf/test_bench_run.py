@@ -1,6 +1,7 @@
 """`tpuens-bench run` with real workers: records, a killed worker, a killed launcher, and what resumes."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -18,6 +19,10 @@ START = [sys.executable, "-c", "from tpuens.bench_command import main; main()"]
 RUNS = ["train-step", "inference", "--strategy", "cpu", "--image-size", "8", "--batch-size", "4"]
 
 
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+TOLD = "1" if platform.machine().lower() in ("x86_64", "amd64") else None
+
+
 def start(*arguments: str, cwd: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [*START, *arguments],
@@ -25,7 +30,8 @@ def start(*arguments: str, cwd: Path) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         cwd=cwd,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"},
+        env={name: value for name, value in os.environ.items() if name != ONEDNN}
+        | {"CUDA_VISIBLE_DEVICES": "-1"},
     )
 
 
@@ -82,6 +88,7 @@ def test_a_run_gives_a_record_a_table_and_a_report(tmp_path: Path) -> None:
     assert phases <= set(record.phases)
     assert 0 <= record.phases["other"] < 5
     assert record.environment is not None
+    assert record.environment.variables.get(ONEDNN) == TOLD
     assert record.memory is not None
     assert record.memory.peak_resident_bytes > 2**28
     assert record.memory.timeline_interval_seconds == pytest.approx(0.1)
@@ -159,3 +166,11 @@ def test_a_device_that_is_not_here_ends_with_its_reason(tmp_path: Path) -> None:
     answer = call("run", "train-step", "--strategy", "gpu", "--results", "out", cwd=tmp_path)
     assert answer.returncode == 2
     assert "no GPU" in answer.stderr.replace("\n", " ")
+
+
+def test_the_loops_of_others_have_tensorflow_as_it_comes(tmp_path: Path) -> None:
+    answer = call("run", "train-step", *RUNS[2:], "--loop", "keras-fit", "--results", "out", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    (record,) = read_folder(tmp_path / "out")
+    assert record.environment is not None
+    assert ONEDNN not in record.environment.variables

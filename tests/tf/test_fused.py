@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -231,7 +230,7 @@ def test_convolutions_and_their_gradients_are_those_of_keras(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], strides: Any, padding: str
 ) -> None:
     monkeypatch.setattr(kernels, "_MANY_CHANNELS", 3)
-    monkeypatch.setattr(kernels, "collect_host", lambda: SimpleNamespace(cpu=SimpleNamespace(isa=("avx2",))))
+    monkeypatch.setattr(kernels, "_has_avx512", lambda: False)
     layer = keras.layers.Conv2D(5, size, strides=strides, padding=padding, activation="elu")
     generator = np.random.default_rng(0)
     images = tf.constant(generator.normal(size=(2, 9, 10, 3)).astype(np.float32))
@@ -252,6 +251,29 @@ def test_convolutions_and_their_gradients_are_those_of_keras(
         found = differentiate()
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "avx512", "own"),
+    [(64, 3, False, 1), (64, 3, True, 0), (63, 3, False, 0), (64, 1, False, 0)],
+)
+def test_the_gradient_of_filters_of_many_channels_is_tensorflows_own_without_avx512(
+    monkeypatch: pytest.MonkeyPatch, channels: int, size: int, avx512: bool, own: int
+) -> None:
+    monkeypatch.setattr(kernels, "_has_avx512", lambda: avx512)
+    model = keras.Sequential([keras.Input((4, 4, channels)), keras.layers.Conv2D(64, size, padding="same")])
+
+    @tf.function(autograph=False)
+    def differentiate(images: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(images))
+        return tape.gradient(loss, model.trainable_weights)
+
+    with cpu_kernels(model):
+        graph = differentiate.get_concrete_function(tf.TensorSpec((2, 4, 4, channels), tf.float32)).graph
+    filters = [one for one in graph.get_operations() if one.type == "Conv2DBackpropFilter"]
+    assert sum(one.get_attr("padding") == b"EXPLICIT" for one in filters) == own
+    assert len(filters) == (size > 1)
 
 
 def test_a_model_has_its_own_layers_back_outside_of_the_step() -> None:

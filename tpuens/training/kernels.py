@@ -5,20 +5,21 @@
   moves the running statistics along.
 * TensorFlow's swish computes its sigmoid again on the way back, and the gradient of a factor that nobody
   trains.
-* The gradient of depthwise filters above 3×3 takes oneDNN, to which TensorFlow gives it, up to three times as
-  long as TensorFlow's own kernel. So does, on processors without AVX-512, that of filters from and to 64
-  channels and more: 1.1 to 1.5 times as long, and VGG16's step becomes 1.25 times as fast without (others
-  were not tried).
+* oneDNN, to which TensorFlow gives it, takes up to three times as long as TensorFlow's own kernel for the
+  gradient of depthwise filters above 3×3; and, without AVX-512, 1.1 to 1.5 times as long for that of filters
+  from and to 64 channels or more, which makes VGG16's step 1.26 times as long. With AVX-512 the latter was
+  not tried, and is left to oneDNN.
 * A convolution of 1×1 is a product of matrices, and 1.0 to 2.1 times as fast when written so, gradients
   included (21 of EfficientNetB0 and ResNet, batches of 8). That makes the step of EfficientNetB0 1.2 times as
   fast.
 
-The last three were measured on two cores of an AMD EPYC (AVX2, TensorFlow 2.21). The numbers are Keras's but
-for rounding. The models stay Keras's, so that Keras alone can load them: only while a step is traced do their
-layers do this.
+Filters of many channels and 1×1 were measured on two cores of an AMD EPYC (AVX2, TensorFlow 2.21);
+tests/benchmarks/cpu_kernels.py shows what each gains elsewhere. The numbers are Keras's but for rounding. The
+models stay Keras's, so that Keras alone can load them: only while a step is traced do their layers do this.
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -46,11 +47,10 @@ def cpu_kernels(model: keras.Model) -> Iterator[None]:
     # A class derived from these may do otherwise, and keeps its own.
     called = {layer: _CALLS[type(layer)] for layer in layers if type(layer) in _CALLS}
     convolved = [layer for layer in layers if type(layer) is keras.layers.Conv2D]
-    wide = any(name.startswith("avx512") for name in collect_host().cpu.isa)
     for layer, call in called.items():
         layer.call = partial(call, layer)
     for layer in convolved:
-        layer.convolution_op = partial(_convolve, layer, wide)
+        layer.convolution_op = partial(_convolve, layer)
     for layer in swishes:
         layer.activation = _swish
     try:
@@ -137,12 +137,17 @@ def _pad(size: int, out: int, stride: int, width: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def _convolve(layer: Any, wide: bool, inputs: Any, kernel: Any) -> Any:
+@functools.cache
+def _has_avx512() -> bool:
+    return any(name.startswith("avx512") for name in collect_host().cpu.isa)
+
+
+def _convolve(layer: Any, inputs: Any, kernel: Any) -> Any:
     kernel = tf.convert_to_tensor(kernel)
     if _convolves_plainly(layer, inputs):
         if kernel.shape[:2] == (1, 1):
             return _multiply(inputs, kernel, layer.strides)
-        if not wide and min(kernel.shape[2:]) >= _MANY_CHANNELS:
+        if min(kernel.shape[2:]) >= _MANY_CHANNELS and not _has_avx512():
             return _with_own_gradient(_CONVOLUTION, layer, inputs, kernel)
     return type(layer).convolution_op(layer, inputs, kernel)
 
