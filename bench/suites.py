@@ -145,7 +145,7 @@ QUICK = Suite(
     name="quick",
     summary="every scenario once, on a small network and embedded data",
     hardware="any machine; made for 2 cores without an accelerator",
-    duration="under 3 minutes on 2 cores",
+    duration="2 to 4 minutes on 2 cores",
     scenarios=(
         Scenario(name="input-pipeline", image_size=224, batch_size=16, timing=_SHORT, seconds=10),
         Scenario(name="matmul", timing=_SHORTEST, seconds=10, options={"largest": 2000}),
