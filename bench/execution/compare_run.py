@@ -255,6 +255,6 @@ def _explain(records: Sequence[RunRecord], folder: Path) -> TpuensError:
     failed = next(one for one in records if one.status == "failed" and one.reason != PARTNER_ENDED)
     arm = failed.turns.arm if failed.turns else "?"
     return RunError(
-        f"Arm {arm} failed: {failed.reason} The pairs before are kept, and its log is in {folder / 'logs'}. "
-        f"Go on with: tpuens-bench compare --resume --results {folder}"
+        f"Arm {arm} failed: {failed.reason} Its log is in {folder / 'logs'}. The pairs before are kept: go "
+        "on with them by --resume."
     )

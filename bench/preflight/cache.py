@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +15,8 @@ from ..execution.live_worker import ROOT
 from ..records.atomic import write_file
 from ..records.record import Struct
 from .messages import Compiled, Export, ExportOrder
-from .targets import Target
+from .results import PreflightResult
+from .targets import TARGETS, Target
 
 # What decides how a step is traced, besides the versions of TensorFlow and Keras.
 _SOURCES = ("tpuens", "bench/preflight", "bench/scenarios")
@@ -68,6 +69,15 @@ class Cache:
         """Keeps what the compiler said; what was stopped before it said anything is not kept."""
         if compiled.status != "stopped":
             _save(self._compiled_path(graph, target, replicas), compiled)
+
+    def adopt(self, results: Iterable[PreflightResult]) -> None:
+        """Keeps what this version of the compiler said in earlier results, of another machine perhaps."""
+        for result in results:
+            same = all(result.versions.get(name) == self._find_version(name) for name in COMPILERS)
+            for attempt in result.attempts if same and result.target in TARGETS else ():
+                if attempt.graph:
+                    target = TARGETS[result.target]
+                    self.save_compiled(attempt.graph, target, result.replicas, attempt.compiled)
 
     def _export_path(self, order: ExportOrder) -> Path:
         versions = [self._find_version(name) for name in _TRACERS]

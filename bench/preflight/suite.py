@@ -20,7 +20,7 @@ from .cache import COMPILERS, Cache
 from .child import AnswerT, StoppedError, ask_child
 from .fitting import find_largest
 from .messages import Compiled, CompileOrder, Export, ExportOrder
-from .results import Attempt, PreflightResult, save_result
+from .results import Attempt, PreflightResult, read_results, save_result
 from .stablehlo import read_findings
 from .targets import Target
 
@@ -117,9 +117,12 @@ class Preflight:
     ) -> list[PreflightResult]:
         """Returns a result for every job, each saved in the folder as soon as it is there.
 
+        What results in the folder tell of the same graphs is not compiled again.
+
         Raises:
             InterruptedRunError: Ctrl-C or SIGTERM; what is finished is kept, compiles in the cache included.
         """
+        self.cache.adopt(read_results(folder))
         results: list[PreflightResult] = []
         with ThreadPoolExecutor(max_workers=workers) as pool, catch_stop_signals() as self._request:
             futures = [pool.submit(self.look_at, job) for job in jobs]

@@ -99,6 +99,22 @@ def test_a_call_of_several_steps_does_what_as_many_calls_do(jit_compile: bool) -
         np.testing.assert_allclose(weight.numpy(), value.numpy(), atol=1e-6)
 
 
+def test_the_graph_of_a_large_network_alone_is_run_as_it_was_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_optimised() -> bool:
+        return not tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
+
+    seen: list[bool] = []
+    for many, expected in ((5, True), (4, False)):
+        monkeypatch.setattr("tpuens.training.step._MANY_WEIGHTS", many)
+        step = make_step()
+        step._step = step._steps = lambda *args: seen.append(is_optimised())
+        step(make_batch())
+        step.run(make_batch(), 2)
+        assert seen == [expected, expected]
+        assert is_optimised()
+        seen.clear()
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_a_mixed_policy_trains_and_keeps_float32_weights(policy: str) -> None:
     step, batch = make_step(dtype_policy=policy), make_batch()

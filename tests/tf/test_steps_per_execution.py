@@ -1,10 +1,13 @@
 """Calls of several steps: the same training as calls of one, and where it may be stopped."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from bench.execution import racing
 from bench.execution.limits import default_limits
@@ -55,6 +58,21 @@ def test_several_steps_a_call_train_what_one_a_call_trains() -> None:
         assert report.loss == pytest.approx(one_report.loss, rel=1e-4)
         assert report.blocked_seconds is None
         assert one_report.blocked_seconds is not None
+
+
+def test_no_iterator_of_a_training_waits_for_a_tuner_when_it_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain, tuned = tf.data.Dataset.__iter__, []
+
+    def spy(dataset: tf.data.Dataset) -> Iterator[Any]:
+        tuned.append(dataset.options().autotune.enabled is not False)
+        return plain(dataset)
+
+    monkeypatch.setattr(tf.data.Dataset, "__iter__", spy)
+    learn(1)
+    assert tuned  # the strategy's own buffer on the device
+    assert not any(tuned)
 
 
 def test_real_workers_try_settings_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from bench.analysis.economics import Prices
 from bench.execution.limits import Limits
 from bench.preflight.advice import describe_batch, describe_findings
-from bench.preflight.cache import Cache
+from bench.preflight.cache import COMPILERS, Cache
 from bench.preflight.child import StoppedError, ask_child
 from bench.preflight.fitting import MOST_COMPILES, bracket, find_largest
 from bench.preflight.messages import Compiled, CompileOrder, Export, ExportOrder, Memory
@@ -259,7 +259,8 @@ class Faked(Preflight):
         needed = 1.0 + int(Path(order.text).read_text().split()[-1])
         if needed > 15.48:
             return Compiled(status="too large", needed_bytes=int(needed * GIB), message="RESOURCE_EXHAUSTED")
-        return Compiled(status="ok", memory=memory(needed), flops=1e9, bytes_accessed=1e9)
+        versions = dict.fromkeys(COMPILERS, "1")
+        return Compiled(status="ok", memory=memory(needed), flops=1e9, bytes_accessed=1e9, versions=versions)
 
 
 def make_preflight(folder: Path) -> Faked:
@@ -284,6 +285,21 @@ def test_a_killed_compile_leaves_the_rest_of_the_suite_intact_and_a_second_call_
     again = make_preflight(tmp_path)
     again.run(jobs, tmp_path / "results", workers=1)
     assert again.asked == ["compile"]  # the one that was killed
+
+
+def test_what_results_of_another_machine_tell_is_not_compiled_again(tmp_path: Path) -> None:
+    step = Step(backbone="vgg16", image_size=32, batch_size=4, dtype_policy="float32")
+    jobs = [Job(step=step, target=TARGETS["v3"])]
+    (first,) = make_preflight(tmp_path).run(jobs, tmp_path / "results", workers=1)
+    elsewhere = tmp_path / "elsewhere"
+    again = make_preflight(elsewhere)
+    (second,) = again.run(jobs, tmp_path / "results", workers=1)
+    assert "compile" not in again.asked
+    assert second.attempts == first.attempts
+    other_version = Faked(cache=Cache(elsewhere / "other", lambda name: "2"), limits=LIMITS)
+    other_version.asked = []
+    other_version.run(jobs, tmp_path / "results", workers=1)
+    assert "compile" in other_version.asked
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

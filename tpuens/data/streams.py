@@ -1,10 +1,12 @@
 """How tf.data runs what is fed to a model: epochs in one stream, and nothing left to its tuner."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy.typing as npt
 import tensorflow as tf
+from tensorflow.python.data.ops import multi_device_iterator_ops  # private, see `untuned_buffers`
 
 from ..hardware.host import collect_host
 
@@ -28,6 +30,26 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
+
+
+@contextlib.contextmanager
+def untuned_buffers() -> Iterator[None]:
+    """Opens iterators under a strategy without a tuner of their own.
+
+    A strategy puts a buffer on each device behind what it is given: a data set of its own, without the
+    options of the one before it, whose tuner made dropping an iterator take up to 20 s (`untuned` says why).
+    TensorFlow has no public way to give it options.
+    """
+    make = multi_device_iterator_ops._create_device_dataset
+
+    def make_untuned(*args: Any) -> tf.data.Dataset:
+        return untuned(make(*args))
+
+    multi_device_iterator_ops._create_device_dataset = make_untuned
+    try:
+        yield
+    finally:
+        multi_device_iterator_ops._create_device_dataset = make
 
 
 def stream_epochs(draw: Callable[[int], tuple[npt.NDArray[Any], ...]], epoch: int) -> tf.data.Dataset:

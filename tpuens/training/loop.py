@@ -11,6 +11,7 @@ import numpy as np
 
 from ..data.decode import name_corrupt_images
 from ..data.examples import Examples
+from ..data.streams import untuned_buffers
 from ..errors import ConfigurationError
 from .losses import LossConfig, activation_of, make_loss
 from .step import PredictStep, TrainStep
@@ -156,7 +157,8 @@ class Trainer:
                 shard=(context.input_pipeline_id, context.num_input_pipelines),
             )
 
-        return iter(self.strategy.distribute_datasets_from_function(open_shard))
+        with untuned_buffers():
+            return iter(self.strategy.distribute_datasets_from_function(open_shard))
 
     def train_epoch(
         self,

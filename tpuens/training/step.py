@@ -19,8 +19,11 @@ import tensorflow as tf
 from ..errors import ConfigurationError
 from ..hardware.strategies import sum_over_replicas
 from ..models.freezing import leaf_layers
-from .kernels import cpu_kernels
+from .kernels import cpu_kernels, graph_as_traced
 from .losses import Activation
+
+# A network with so many weights to train is large: VGG16 has 34, MobileNetV2 158.
+_MANY_WEIGHTS = 100
 
 
 class TrainStep:
@@ -87,6 +90,8 @@ class TrainStep:
         # Measured on CPUs, and without XLA, which fuses by itself.
         self._kernels = partial(cpu_kernels, model) if on_cpu and not jit_compile else contextlib.nullcontext
         one_replica = strategy.num_replicas_in_sync == 1
+        as_traced = on_cpu and one_replica and not jit_compile and len(self._trained) >= _MANY_WEIGHTS
+        self._running = graph_as_traced if as_traced else contextlib.nullcontext
         self._gradients = _compile(self.compute_gradients, jit_compile and not one_replica)
         replica_step = _compile(self._replica_step, jit_compile and one_replica)
         self._step = tf.function(lambda batch: strategy.run(replica_step, args=(batch,)), autograph=False)
@@ -106,7 +111,8 @@ class TrainStep:
 
     def __call__(self, batch: Any) -> None:
         """Runs one step; on an accelerator it may return before the device has finished."""
-        self._step(batch)
+        with self._running():
+            self._step(batch)
 
     def run(self, batches: Any, steps: int) -> None:
         """Runs several steps in one call, for which the device waits for the host but once.
@@ -116,7 +122,8 @@ class TrainStep:
                 batch for all steps.
             steps: How many; another number needs no other trace.
         """
-        self._steps(batches, tf.constant(steps))
+        with self._running():
+            self._steps(batches, tf.constant(steps))
 
     def trace(self, batch: Any, steps: int = 1) -> None:
         """Traces the step, or a call of several, for batches like this one without running it."""
