@@ -25,7 +25,11 @@ def preflight(
         list[str] | None, typer.Argument(help="`suite NAME` for the networks of a suite, such as seeds.")
     ] = None,
     target: Annotated[
-        str, typer.Option(help="Devices to compile for, joined by commas: v2,v3,v4,v5e,v5p,v6e,tpu7x.")
+        str,
+        typer.Option(
+            help="Devices to compile for, joined by commas: TPUs v2, v3, v4, v5e, v5p, v6e, tpu7x, GPUs "
+            "a100-40gb, a100-80gb, h100."
+        ),
     ] = "v3,v5e",
     backbone: Annotated[str, typer.Option(help="The network, where no suite is named.")] = "mobilenetv2",
     image_size: Annotated[
@@ -69,7 +73,7 @@ def preflight(
 
     from ..analysis.economics import Prices, parse_prices
     from ..preflight import report
-    from ..preflight.suite import Job, find_compiler
+    from ..preflight.suite import Job, find_compilers
     from ..preflight.targets import check_replicas, find_targets
     from ..records.store import read_folder
 
@@ -84,7 +88,7 @@ def preflight(
     steps = _choose_steps(names or [], backbone, image_size, batch, dtype_policy, replicas)
     records = [record for folder in measured or [] for record in read_folder(folder)]
     if not static:
-        find_compiler()
+        find_compilers(targets)
     todo = [Job(step=step, target=one) for step in steps for one in ((None,) if static else targets)]
     found = _run(todo, results, largest=largest, jobs=jobs, time_limit=time_limit, memory_limit=memory_limit)
     order = [(job.step.backbone, job.target.name if job.target else "static") for job in todo]

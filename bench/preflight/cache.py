@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import importlib.metadata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,12 +16,11 @@ from ..records.atomic import write_file
 from ..records.record import Struct
 from .messages import Compiled, Export, ExportOrder
 from .results import PreflightResult
-from .targets import TARGETS, Target
+from .targets import TARGETS, Compiler, Target
 
 # What decides how a step is traced, besides the versions of TensorFlow and Keras.
 _SOURCES = ("tpuens", "bench/preflight", "bench/scenarios")
 _TRACERS = ("tensorflow", "keras")
-COMPILERS = ("jax", "jaxlib", "libtpu")
 
 StructT = TypeVar("StructT", bound=Struct)
 
@@ -73,18 +72,25 @@ class Cache:
     def adopt(self, results: Iterable[PreflightResult]) -> None:
         """Keeps what this version of the compiler said in earlier results, of another machine perhaps."""
         for result in results:
-            same = all(result.versions.get(name) == self._find_version(name) for name in COMPILERS)
-            for attempt in result.attempts if same and result.target in TARGETS else ():
+            target = TARGETS.get(result.target)
+            if target is None or not self._is_of(result.versions, target.compiler):
+                continue
+            for attempt in result.attempts:
                 if attempt.graph:
-                    target = TARGETS[result.target]
                     self.save_compiled(attempt.graph, target, result.replicas, attempt.compiled)
+
+    def _is_of(self, versions: Mapping[str, str], compiler: Compiler) -> bool:
+        try:
+            return all(versions.get(name) == self._find_version(name) for name in compiler.packages)
+        except importlib.metadata.PackageNotFoundError:
+            return False
 
     def _export_path(self, order: ExportOrder) -> Path:
         versions = [self._find_version(name) for name in _TRACERS]
         return self._folder / "exports" / f"{_hash(order, self._code, *versions)}.json"
 
     def _compiled_path(self, graph: str, target: Target, replicas: int) -> Path:
-        versions = [self._find_version(name) for name in COMPILERS]
+        versions = [self._find_version(name) for name in target.compiler.packages]
         key = _hash(graph, target.topology, target.options, replicas, *versions)
         return self._folder / "compiled" / f"{target.name}-{key}.json"
 

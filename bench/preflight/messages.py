@@ -44,12 +44,16 @@ class CompileOrder(Struct, frozen=True, kw_only=True):
         text: The file with its StableHLO.
         topology: The compiler's name for the machine.
         options: More of what its topology is made with.
+        platform: Whose compiler: "tpu" or "cuda".
+        allowed_bytes: What a program may have on a device, where the compiler refuses nothing by itself.
     """
 
     text: str
     topology: str
     options: dict[str, str] = msgspec.field(default_factory=dict)
     replicas: int = 1
+    platform: str = "tpu"
+    allowed_bytes: int | None = None
 
 
 class Memory(Struct, frozen=True, kw_only=True):

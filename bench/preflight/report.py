@@ -25,6 +25,11 @@ EXPLANATION = (
     "machine without the device. It is traced for one replica, without TensorFlow’s own TPU lowering. "
     "Nothing ran: memory, FLOPs and bytes are the compiler’s, time, rate and dollars a roofline over them.",
 )
+# Said where a target is a GPU.
+_OF_GPUS = (
+    "For GPUs: XLA’s compiler for CUDA, which tries no kernels without a card and counts no FLOPs, so there "
+    "is memory alone. What cuDNN’s convolutions work in and the CUDA context come on top of it."
+)
 _GIB = 2**30
 
 
@@ -188,6 +193,8 @@ def make_sentences(lines: Sequence[Line]) -> list[str]:
             sentences.append(
                 f"{name}: no sheet with the speed of its links was read: the exchange costs nothing here."
             )
+    targets = [TARGETS[line.result.target] for line in lines if line.result.target in TARGETS]
+    sentences += [_OF_GPUS] if any(target.platform == "cuda" for target in targets) else []
     sentences += dict.fromkeys(advice for line in lines for advice in line.result.advice)
     origins = {line.model.tariff.origin for line in lines if line.model and line.model.tariff}
     sentences += [f"Price: {origin}." for origin in sorted(origins)]

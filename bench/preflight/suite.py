@@ -3,7 +3,7 @@
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -16,7 +16,7 @@ from tpuens.training.interrupts import StopRequest, catch_stop_signals
 from ..execution.limits import Limits
 from ..records.record import Struct
 from .advice import describe_batch, describe_findings, describe_input
-from .cache import COMPILERS, Cache
+from .cache import Cache
 from .child import AnswerT, StoppedError, ask_child
 from .fitting import find_largest
 from .messages import Compiled, CompileOrder, Export, ExportOrder
@@ -66,19 +66,20 @@ class Job:
         return f"{self.step.backbone}@{self.step.image_size}{where}"
 
 
-def find_compiler() -> None:
-    """Holds this environment against what compiling needs.
+def find_compilers(targets: Iterable[Target]) -> None:
+    """Holds this environment against what compiling for the targets needs.
 
     Raises:
-        ConfigurationError: The extra is not installed.
+        ConfigurationError: An extra is not installed.
     """
-    missing = [name for name in COMPILERS if not _installed(name)]
-    if missing:
-        raise ConfigurationError(
-            "Compiling for a TPU needs Google's compiler, 1.2 GB, on Linux and Python 3.11 or later: pip "
-            "install 'tpuens[preflight]', or for the checks that need none give --static. "
-            f"Received: an environment without {', '.join(missing)}"
-        )
+    for compiler in dict.fromkeys(target.compiler for target in targets):
+        missing = [name for name in compiler.packages if not _installed(name)]
+        if missing:
+            raise ConfigurationError(
+                f"Compiling for {compiler.title}, 1.2 GB, on Linux and Python 3.11 or later: pip install "
+                f"'tpuens[{compiler.extra}]', or for the checks that need none give --static. "
+                f"Received: an environment without {', '.join(missing)}"
+            )
 
 
 def _installed(name: str) -> bool:
@@ -186,7 +187,7 @@ class Preflight:
             attempts=tuple(attempts),
             gradient_bytes=export.gradient_bytes if export else None,
             parameters=export.parameters if export else None,
-            advice=self._advise(step, export),
+            advice=self._advise(job, export),
             versions={
                 **(export.versions if export else {}),
                 **(attempts[0].compiled.versions if attempts else {}),
@@ -224,7 +225,12 @@ class Preflight:
             text = Path(place) / TEXT
             text.write_text(self.cache.read_text(export.graph))
             order = CompileOrder(
-                text=str(text), topology=target.topology, options=target.options, replicas=replicas
+                text=str(text),
+                topology=target.topology,
+                options=target.options,
+                replicas=replicas,
+                platform=target.platform,
+                allowed_bytes=target.memory_bytes if target.platform == "cuda" else None,
             )
             compiled = self._ask("compile", order, Compiled, place, dict(os.environ))
         self.cache.save_compiled(export.graph, target, replicas, compiled)
@@ -243,9 +249,10 @@ class Preflight:
             should_stop=lambda: self._request.requested,
         )
 
-    def _advise(self, step: Step, export: Export | None) -> tuple[str, ...]:
-        advice = list(describe_batch(step.batch_size))
+    def _advise(self, job: Job, export: Export | None) -> tuple[str, ...]:
+        of_tpu = job.target is None or job.target.platform == "tpu"
+        advice = list(describe_batch(job.step.batch_size)) if of_tpu else []
         if export:
             advice += describe_findings(read_findings(self.cache.read_text(export.graph)))
-            advice += describe_input(export.input_operations)
+            advice += describe_input(export.input_operations) if of_tpu else ()
         return tuple(advice)

@@ -2,11 +2,41 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tpuens.errors import ConfigurationError, unknown_name_error
 from tpuens.hardware.catalogue import DeviceFacts, find_device
 
+from .gpus import A100_40GB, A100_80GB, H100, Card
+
 _GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiler:
+    """What compiles for a kind of device.
+
+    Attributes:
+        title: What it is, for people.
+        extra: What of this package brings it.
+        packages: Whose versions decide what it says.
+    """
+
+    title: str
+    extra: str
+    packages: tuple[str, ...]
+
+
+COMPILERS = {
+    "tpu": Compiler(
+        title="a TPU needs Google's compiler", extra="preflight", packages=("jax", "jaxlib", "libtpu")
+    ),
+    "cuda": Compiler(
+        title="a GPU needs XLA's compiler for CUDA",
+        extra="preflight-gpu",
+        packages=("jax", "jaxlib", "jax-cuda12-pjrt"),
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +49,12 @@ class Target:
         topology: The compiler's name for a machine with this device.
         replicas: How many devices that machine has.
         memory_gib: What the compiler allows a program on one device, in GiB: its own message when one does
-            not fit (libtpu 0.0.42.1).
+            not fit (libtpu 0.0.42.1). Of a GPU all its memory: that compiler refuses nothing.
         exchange_gb_per_second: Between chips, both directions and all links of a chip together; None where
             no sheet was read.
         exchange_source: Where that was read.
         options: More of what the topology is made with.
+        platform: A key of `COMPILERS`.
     """
 
     name: str
@@ -34,6 +65,12 @@ class Target:
     exchange_gb_per_second: float | None = None
     exchange_source: str | None = None
     options: dict[str, str] = field(default_factory=dict)
+    platform: Literal["tpu", "cuda"] = "tpu"
+
+    @property
+    def compiler(self) -> Compiler:
+        """Returns what compiles for it."""
+        return COMPILERS[self.platform]
 
     @property
     def facts(self) -> DeviceFacts:
@@ -46,6 +83,18 @@ class Target:
     def memory_bytes(self) -> int:
         """Returns what the compiler allows a program on one device."""
         return round(self.memory_gib * _GIB)
+
+
+def _gpu(name: str, device: str, card: Card) -> Target:
+    return Target(
+        name=name,
+        device=device,
+        topology="1x1x8",  # hosts, processes on each, GPUs of each
+        replicas=8,
+        memory_gib=card.memory_bytes / _GIB,
+        options={"topology": "1x1x8", "target_config": card.describe()},
+        platform="cuda",
+    )
 
 
 _DOCUMENTATION = "Google Cloud TPU documentation (2026-11)"
@@ -91,6 +140,9 @@ TARGETS = {
             exchange_source=_DOCUMENTATION,
         ),
         Target(name="tpu7x", device="TPU7x", topology="tpu7x:2x2x1", replicas=8, memory_gib=94.75),
+        _gpu("a100-40gb", "NVIDIA A100 40GB", A100_40GB),
+        _gpu("a100-80gb", "NVIDIA A100 SXM 80GB", A100_80GB),
+        _gpu("h100", "NVIDIA H100 SXM", H100),
     )
 }
 

@@ -1,7 +1,8 @@
-"""The preflight for real: TensorFlow's step, compiled by the TPU compiler, where it is installed."""
+"""The preflight for real: TensorFlow's step, compiled for TPUs and GPUs where that is installed."""
 
 import importlib.metadata
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,25 @@ from bench.preflight.child import ask_child
 from bench.preflight.messages import Compiled, CompileOrder
 from bench.preflight.results import PreflightResult
 from bench.preflight.suite import Job, Preflight, Step
-from bench.preflight.targets import TARGETS
+from bench.preflight.targets import COMPILERS, TARGETS
 
 STEP = Step(backbone="cifar_cnn", image_size=32, batch_size=64, dtype_policy="mixed_bfloat16")
+SEVERAL = replace(STEP, replicas=4)
 
 
-def has_compiler() -> bool:
+def has_compiler(platform: str) -> bool:
     try:
-        return importlib.metadata.version("libtpu") > ""
+        return all(importlib.metadata.version(name) for name in COMPILERS[platform].packages)
     except importlib.metadata.PackageNotFoundError:
         return False
+
+
+needs_tpu_compiler = pytest.mark.skipif(
+    not has_compiler("tpu"), reason="the extra preflight is not installed"
+)
+needs_gpu_compiler = pytest.mark.skipif(
+    not has_compiler("cuda"), reason="the extra preflight-gpu is not installed"
+)
 
 
 def look(folder: Path, *jobs: Job) -> list[PreflightResult]:
@@ -39,14 +49,17 @@ def test_the_graph_of_the_training_step_passes_the_checks_that_need_no_compiler(
     assert "calls Python" in python  # the order of an epoch is drawn there
 
 
-@pytest.mark.skipif(not has_compiler(), reason="the extra preflight is not installed")
-def test_what_is_too_large_is_refused_with_what_the_compiler_allows_each_target(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "platform",
+    [pytest.param("tpu", marks=needs_tpu_compiler), pytest.param("cuda", marks=needs_gpu_compiler)],
+)
+def test_what_is_too_large_is_refused_with_what_each_target_allows(tmp_path: Path, platform: str) -> None:
     values = "tensor<500x1000000x128xf32>"
     (tmp_path / "large.mlir").write_text(
         f"module @step {{ func.func @main(%a: {values}) -> {values} {{ "
         f"%0 = stablehlo.add %a, %a : {values} return %0 : {values} }} }}"
     )
-    for target in TARGETS.values():
+    for target in (one for one in TARGETS.values() if one.platform == platform):
         place = tmp_path / target.name
         place.mkdir()
         compiled = ask_child(
@@ -56,6 +69,8 @@ def test_what_is_too_large_is_refused_with_what_the_compiler_allows_each_target(
                 topology=target.topology,
                 options=target.options,
                 replicas=target.replicas,
+                platform=platform,
+                allowed_bytes=target.memory_bytes if platform == "cuda" else None,
             ),
             Compiled,
             place,
@@ -66,13 +81,10 @@ def test_what_is_too_large_is_refused_with_what_the_compiler_allows_each_target(
         assert compiled.allowed_bytes == pytest.approx(target.memory_bytes, abs=1)
 
 
-@pytest.mark.skipif(not has_compiler(), reason="the extra preflight is not installed")
+@needs_tpu_compiler
 def test_the_training_step_compiles_for_two_generations_and_for_replicas_that_sum(tmp_path: Path) -> None:
-    several = Step(
-        backbone="cifar_cnn", image_size=32, batch_size=64, dtype_policy="mixed_bfloat16", replicas=4
-    )
     jobs = [Job(step=STEP, target=TARGETS["v3"]), Job(step=STEP, target=TARGETS["v5e"])]
-    for found in look(tmp_path, *jobs, Job(step=several, target=TARGETS["v5e"])):
+    for found in look(tmp_path, *jobs, Job(step=SEVERAL, target=TARGETS["v5e"])):
         assert found.first is not None
         assert found.first.status == "ok", found.first.message
         assert found.first.memory is not None
@@ -80,3 +92,15 @@ def test_the_training_step_compiles_for_two_generations_and_for_replicas_that_su
         # Weights, two moments each, the images, at least.
         assert found.first.memory.peak > 3 * (found.gradient_bytes or 0)
         assert found.first.flops > 0
+
+
+@needs_gpu_compiler
+def test_the_training_step_compiles_for_gpus_and_memory_alone_is_told(tmp_path: Path) -> None:
+    jobs = [Job(step=STEP, target=TARGETS["h100"]), Job(step=SEVERAL, target=TARGETS["a100-40gb"])]
+    for found in look(tmp_path, *jobs):
+        assert found.first is not None
+        assert found.first.status == "ok", found.first.message
+        assert found.first.memory is not None
+        assert found.first.memory.peak > 3 * (found.gradient_bytes or 0)
+        assert found.first.flops is None
+        assert not found.advice  # rows and lanes are a TPU's

@@ -1,5 +1,6 @@
 """The preflight without TensorFlow and jax: texts, the search for a batch, models, children, reports."""
 
+import importlib.metadata
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ import pytest
 from bench.analysis.economics import Prices
 from bench.execution.limits import Limits
 from bench.preflight.advice import describe_batch, describe_findings
-from bench.preflight.cache import COMPILERS, Cache
+from bench.preflight.cache import Cache
 from bench.preflight.child import StoppedError, ask_child
 from bench.preflight.fitting import MOST_COMPILES, bracket, find_largest
 from bench.preflight.messages import Compiled, CompileOrder, Export, ExportOrder, Memory
@@ -182,7 +183,7 @@ def test_an_unknown_target_and_too_many_replicas_are_named() -> None:
 
 def test_every_target_is_in_the_catalogue() -> None:
     for target in TARGETS.values():
-        assert target.facts.kind == "tpu"
+        assert target.facts.kind == {"tpu": "tpu", "cuda": "gpu"}[target.platform]
         assert target.facts.peak_flops_per_second("bfloat16")
 
 
@@ -259,7 +260,7 @@ class Faked(Preflight):
         needed = 1.0 + int(Path(order.text).read_text().split()[-1])
         if needed > 15.48:
             return Compiled(status="too large", needed_bytes=int(needed * GIB), message="RESOURCE_EXHAUSTED")
-        versions = dict.fromkeys(COMPILERS, "1")
+        versions = dict.fromkeys(TARGETS["v3"].compiler.packages, "1")
         return Compiled(status="ok", memory=memory(needed), flops=1e9, bytes_accessed=1e9, versions=versions)
 
 
@@ -300,6 +301,20 @@ def test_what_results_of_another_machine_tell_is_not_compiled_again(tmp_path: Pa
     other_version.asked = []
     other_version.run(jobs, tmp_path / "results", workers=1)
     assert "compile" in other_version.asked
+
+
+def test_a_look_without_a_compiler_passes_over_results_of_one(tmp_path: Path) -> None:
+    def find_version(name: str) -> str:
+        if name in TARGETS["v3"].compiler.packages:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1"
+
+    save_result(tmp_path, result())
+    check = Faked(cache=Cache(tmp_path / "cache", find_version), limits=LIMITS)
+    check.asked = []
+    step = Step(backbone="vgg16", image_size=32, batch_size=4, dtype_policy="float32")
+    (found,) = check.run([Job(step=step, target=None)], tmp_path, workers=1)
+    assert found.status == "ok"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -381,8 +396,9 @@ def test_a_missing_extra_is_one_message(
     from tpuens.cli import run_app
 
     monkeypatch.setattr(suite, "_installed", lambda name: False)
-    monkeypatch.setattr(sys, "argv", ["tpuens-bench", "preflight"])
-    with pytest.raises(SystemExit) as ended:
-        run_app(app)
-    assert ended.value.code == 2
-    assert "tpuens[preflight]" in capsys.readouterr().err
+    for target, extra in (("v3", "preflight"), ("h100", "preflight-gpu")):
+        monkeypatch.setattr(sys, "argv", ["tpuens-bench", "preflight", "--target", target])
+        with pytest.raises(SystemExit) as ended:
+            run_app(app)
+        assert ended.value.code == 2
+        assert f"tpuens[{extra}]" in capsys.readouterr().err
