@@ -28,6 +28,8 @@ HOW_TO_READ = (
     "How each peer is set up stands in its records (peer_settings), with the versions of all packages. "
     "Keras’s fit has TensorFlow as it comes; ours has it use oneDNN on every x86 processor.",
 )
+# Of the target; what is drawn no further out leaves room to tell 0.9 from 1.1.
+_FURTHEST = 4.0
 _COLOURS = {"held": PALETTE[2], "not held": PALETTE[3], "too close to call": PALETTE[1]}
 
 
@@ -94,17 +96,24 @@ def draw_results(results: Sequence[Result]) -> Chart | None:
             legend_lines=len(_COLOURS),
         )
         marks = {}
-        for place, (result, (low, value, high)) in enumerate(drawn):
+        for place, (result, margin) in enumerate(drawn):
+            low, value, high = (min(end, _FURTHEST) for end in margin)
             colour = _COLOURS[result.verdict]
             axes.plot([1, 1], [place - 0.2, place + 0.2], color="#000000", linewidth=1)  # the target
             axes.plot([low, high], [place, place], color=colour, linewidth=2)
-            (marks[result.verdict],) = axes.plot(value, place, "o", color=colour, markersize=4)
-        ends = [end for _, margin in drawn for end in margin]
+            (mark,) = axes.plot(value, place, "o", color=colour, markersize=4)
+            marks.setdefault(result.verdict, mark)
+            if value >= _FURTHEST:
+                axes.plot(value, place, ">", color=colour, markersize=6)
+        ends = [min(end, _FURTHEST) for _, margin in drawn for end in margin]
         set_log_scale(axes.xaxis, min(*ends, 1.0), max(*ends, 1.0))
         axes.set_xlabel("of the target; to the right is better")
         add_grid(axes, "x")
         add_legend(axes, [(mark, verdict, "") for verdict, mark in marks.items()])
-        reading = "The black mark at 1 is the target; where a number is to be small, its inverse is drawn."
+        reading = (
+            "The black mark at 1 is the target; where a number is to be small, its inverse is drawn. "
+            f"An arrow: {_FURTHEST:.0f} times the target, or more."
+        )
         return finish_chart(axes, "peers", title, reading, common="", left_out=0)
 
 
