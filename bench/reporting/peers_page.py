@@ -4,6 +4,7 @@ import math
 import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -95,7 +96,7 @@ def draw_results(results: Sequence[Result]) -> Chart | None:
             title=title,
             legend_lines=len(_COLOURS),
         )
-        marks = {}
+        marks: dict[str, Any] = {}
         for place, (result, margin) in enumerate(drawn):
             low, value, high = (min(end, _FURTHEST) for end in margin)
             colour = _COLOURS[result.verdict]
