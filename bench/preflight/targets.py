@@ -17,22 +17,22 @@ class Compiler:
     """What compiles for a kind of device.
 
     Attributes:
-        title: What it is, for people.
+        need: Which device needs which, to be read after "Compiling for".
         extra: What of this package brings it.
         packages: Whose versions decide what it says.
     """
 
-    title: str
+    need: str
     extra: str
     packages: tuple[str, ...]
 
 
 COMPILERS = {
     "tpu": Compiler(
-        title="a TPU needs Google's compiler", extra="preflight", packages=("jax", "jaxlib", "libtpu")
+        need="a TPU needs Google's compiler", extra="preflight", packages=("jax", "jaxlib", "libtpu")
     ),
     "cuda": Compiler(
-        title="a GPU needs XLA's compiler for CUDA",
+        need="a GPU needs XLA's compiler for CUDA",
         extra="preflight-gpu",
         packages=("jax", "jaxlib", "jax-cuda12-pjrt"),
     ),
@@ -86,13 +86,14 @@ class Target:
 
 
 def _gpu(name: str, device: str, card: Card) -> Target:
+    machine = "1x1x8"  # hosts, processes on each, GPUs of each
     return Target(
         name=name,
         device=device,
-        topology="1x1x8",  # hosts, processes on each, GPUs of each
+        topology=machine,
         replicas=8,
         memory_gib=card.memory_bytes / _GIB,
-        options={"topology": "1x1x8", "target_config": card.describe()},
+        options={"topology": machine, "target_config": card.describe()},
         platform="cuda",
     )
 

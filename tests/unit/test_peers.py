@@ -2,6 +2,7 @@
 
 import ast
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any, get_args
@@ -287,6 +288,15 @@ def test_a_page_of_several_machines_says_which_line_is_of_which(tmp_path: Path, 
     assert "- **Machine B**: " in text
     lines = [line for line in text.splitlines() if "against the article's pipeline" in line]
     assert [line.split(" | ")[-1] for line in lines] == ["on machine A |", "on machine B |"]
+
+
+def test_a_number_far_beyond_its_target_does_not_stretch_the_chart(tmp_path: Path, records: Any) -> None:
+    compare(tmp_path, records, "input-224-article", 2.5)
+    compare(tmp_path, records, "input-512-article", 2200.0)
+    command.write_report(tmp_path)
+    numbers = re.findall(r">([\d,.]+)</text>", (tmp_path / "peers.svg").read_text())
+    assert numbers
+    assert max(float(number.replace(",", "")) for number in numbers) <= 5
 
 
 def test_cautions_of_the_runs_stand_beside_the_verdict(tmp_path: Path, records: Any) -> None:

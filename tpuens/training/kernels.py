@@ -71,8 +71,8 @@ def graph_as_traced() -> Iterator[None]:
     With these kernels optimising gains a large network's step nothing: without, that of EfficientNetB0 took
     1.01 times as long, MobileNetV2 0.97 and DenseNet201 0.97 (8 images of 128×128, two cores with AVX-512,
     steps in turns, quartiles 4 % either way), while EfficientNetB0's first call took 2.2 instead of 3.8 s.
-    Setting it costs each call 0.1 ms. Small graphs are soon optimised, and the CIFAR CNN's step took 1.03
-    times as long without.
+    Setting it costs each call 0.1 ms; behind it TensorFlow's default holds again. Small graphs are soon
+    optimised, and the CIFAR CNN's step took 1.03 times as long without.
     """
     options = tf.config.optimizer.set_experimental_options
     options({"disable_meta_optimizer": True})
