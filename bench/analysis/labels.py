@@ -143,6 +143,8 @@ def tell_apart(lists: Sequence[Sequence[str]]) -> tuple[list[str], str]:
 def machine_text(environment: Environment) -> str:
     """Returns a machine in words: processor, memory, accelerators, system."""
     cores = f"{environment.physical_cores or '?'} cores, {environment.logical_cores} threads"
+    # Clouds call processors of several generations by one name.
+    cores += ", AVX-512" if any(name.startswith("avx512") for name in environment.isa) else ""
     accelerators: dict[str, int] = {}
     for accelerator in environment.accelerators:
         memory = f" ({accelerator.memory_bytes / 2**30:.0f} GiB)" if accelerator.memory_bytes else ""

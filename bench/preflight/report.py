@@ -28,7 +28,9 @@ EXPLANATION = (
 # Said where a target is a GPU.
 _OF_GPUS = (
     "For GPUs: XLA’s compiler for CUDA, which tries no kernels without a card and counts no FLOPs, so there "
-    "is memory alone. What cuDNN’s convolutions work in and the CUDA context come on top of it."
+    "is memory alone. What cuDNN’s convolutions work in and the CUDA context come on top of it. From about "
+    "three quarters of a card on memory hardly grows with the batch: there the compiler seems to compute "
+    "again what it does not keep, so that the largest batch that fits may be a slow one."
 )
 _GIB = 2**30
 

@@ -76,8 +76,8 @@ def find_compilers(targets: Iterable[Target]) -> None:
         missing = [name for name in compiler.packages if not _installed(name)]
         if missing:
             raise ConfigurationError(
-                f"Compiling for {compiler.need}, 1.2 GB, on Linux and Python 3.11 or later: pip install "
-                f"'tpuens[{compiler.extra}]', or for the checks that need none give --static. "
+                f"Compiling for {compiler.need}, 1.2 GB, on Linux (x86-64) and Python 3.11 or later: "
+                f"pip install 'tpuens[{compiler.extra}]', or for the checks that need none give --static. "
                 f"Received: an environment without {', '.join(missing)}"
             )
 

@@ -43,11 +43,11 @@ def main() -> int:
     parser.add_argument("--scenario", default="train-step")
     parser.add_argument("--backbone", default="cifar_cnn")
     parser.add_argument("--image-size", type=int, default=32)
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 32, 64, 128])
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 64, 256, 512])
     parser.add_argument("--threads", nargs="+", default=[AUTO, "1", "4"])
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--finalists", type=int, default=2, help="settings to compare with the tuned ones")
-    parser.add_argument("--budget", type=float, default=180.0, help="seconds for each of these comparisons")
+    parser.add_argument("--budget", type=float, default=600.0, help="seconds for each of these comparisons")
     given = parser.parse_args()
     scenario = Scenario(
         name=given.scenario,

@@ -83,8 +83,9 @@ def test_what_is_too_large_is_refused_with_what_each_target_allows(tmp_path: Pat
 
 @needs_tpu_compiler
 def test_the_training_step_compiles_for_two_generations_and_for_replicas_that_sum(tmp_path: Path) -> None:
-    jobs = [Job(step=STEP, target=TARGETS["v3"]), Job(step=STEP, target=TARGETS["v5e"])]
-    for found in look(tmp_path, *jobs, Job(step=SEVERAL, target=TARGETS["v5e"])):
+    for found in look(
+        tmp_path, Job(step=STEP, target=TARGETS["v3"]), Job(step=SEVERAL, target=TARGETS["v5e"])
+    ):
         assert found.first is not None
         assert found.first.status == "ok", found.first.message
         assert found.first.memory is not None

@@ -35,7 +35,7 @@ class Records:
             "physical_cores": 4,
             "logical_cores": 8,
             "numa_nodes": 1,
-            "isa": ("avx2", "fma"),
+            "isa": ("avx2", "avx512f", "fma"),
             "memory_bytes": 16 * 2**30,
             "operating_system": "Linux 6.1",
             "load_before": 0.25,

@@ -30,7 +30,11 @@ def plant(root: Path, files: dict[str, str]) -> Path:
 
 
 def make_host(**changes: object) -> host.Host:
-    cpu = {name: changes.pop(name) for name in ("model", "usable_cores", "physical_cores") if name in changes}
+    cpu = {
+        name: changes.pop(name)
+        for name in ("model", "isa", "usable_cores", "physical_cores")
+        if name in changes
+    }
     return host.Host(
         **{
             "cpu": host.Cpu(
@@ -254,6 +258,7 @@ def test_the_fingerprint_is_16_hex_digits_and_survives_a_reboot():
         make_report("NVIDIA H200", "NVIDIA H200"),
         make_report("NVIDIA H100 80GB HBM3"),
         make_report("NVIDIA H200", model="Intel Xeon"),
+        make_report("NVIDIA H200", isa=("avx2",)),
         make_report("NVIDIA H200", physical_cores=64),
         make_report("NVIDIA H200", usable_cores=2.0),
         make_report("NVIDIA H200", usable_memory_bytes=8 * GIB),

@@ -96,13 +96,15 @@ def collect_versions() -> dict[str, str]:
 def fingerprint_hardware(report: DeviceReport) -> str:
     """Returns the first 16 hex digits of the SHA-256 of the hardware facts; the same after a reboot.
 
-    The facts: CPU model, cores and memory (of the machine, and what this process may use of them), kind and
-    model of each accelerator. Memory is rounded to GiB, since kernels keep a little more or less for
+    The facts: CPU model and instruction sets (clouds call processors of several generations by one name),
+    cores and memory (of the machine, and what this process may use of them), kind and model of each
+    accelerator. Memory is rounded to GiB, since kernels keep a little more or less for
     themselves; a GPU's memory is left out, since it shows only where NVML is installed.
     """
     host = report.host
     facts = [
         host.cpu.model,
+        host.cpu.isa,
         [host.cpu.physical_cores, host.cpu.logical_cores, round(host.cpu.usable_cores, 2)],
         [round(size / 2**30) for size in (host.memory_bytes, host.usable_memory_bytes)],
         [[one.kind, one.model] for one in report.accelerators],

@@ -7,11 +7,11 @@
   trains.
 * oneDNN, to which TensorFlow gives it, takes up to three times as long as TensorFlow's own kernel for the
   gradient of depthwise filters above 3×3; and, without AVX-512, 1.1 to 1.5 times as long for that of filters
-  from and to 64 channels or more, which makes VGG16's step 1.26 times as long. With AVX-512 the latter was
-  not tried, and is left to oneDNN.
+  from and to 64 channels or more, which makes VGG16's step 1.26 times as long. With AVX-512 (an AMD EPYC)
+  oneDNN is the faster there: VGG16 takes 1.08 times as long without it, ResNet50V2 and MobileNetV2 as long.
 * A convolution of 1×1 is a product of matrices, and 1.0 to 2.1 times as fast when written so, gradients
   included (21 of EfficientNetB0 and ResNet, batches of 8). That makes the step of EfficientNetB0 1.2 times as
-  fast.
+  fast; with AVX-512 MobileNetV2's 1.1 times, ResNet50V2's and VGG16's not.
 
 Filters of many channels and 1×1 were measured on two cores of an AMD EPYC (AVX2, TensorFlow 2.21);
 tests/benchmarks/cpu_kernels.py shows what each gains elsewhere. The numbers are Keras's but for rounding. The
@@ -31,6 +31,7 @@ from ..hardware.host import collect_host
 from ..models.freezing import leaf_layers
 
 _MANY_CHANNELS = 64
+_AS_TRACED = "disable_meta_optimizer"
 _CONVOLUTION = tf.raw_ops.Conv2D, tf.raw_ops.Conv2DBackpropInput, tf.raw_ops.Conv2DBackpropFilter
 _DEPTHWISE = (
     tf.raw_ops.DepthwiseConv2dNative,
@@ -71,15 +72,15 @@ def graph_as_traced() -> Iterator[None]:
     With these kernels optimising gains a large network's step nothing: without, that of EfficientNetB0 took
     1.01 times as long, MobileNetV2 0.97 and DenseNet201 0.97 (8 images of 128×128, two cores with AVX-512,
     steps in turns, quartiles 4 % either way), while EfficientNetB0's first call took 2.2 instead of 3.8 s.
-    Setting it costs each call 0.1 ms; behind it TensorFlow's default holds again. Small graphs are soon
-    optimised, and the CIFAR CNN's step took 1.03 times as long without.
+    Setting it costs each call 0.1 ms. Small graphs are soon optimised, and the CIFAR CNN's step took 1.03
+    times as long without.
     """
-    options = tf.config.optimizer.set_experimental_options
-    options({"disable_meta_optimizer": True})
+    before = tf.config.optimizer.get_experimental_options().get(_AS_TRACED, False)
+    tf.config.optimizer.set_experimental_options({_AS_TRACED: True})
     try:
         yield
     finally:
-        options({"disable_meta_optimizer": False})
+        tf.config.optimizer.set_experimental_options({_AS_TRACED: before})
 
 
 def _normalise(layer: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
