@@ -1,5 +1,7 @@
 """`tpuens-bench preflight`: does the step compile for a device that is not here, and does it fit?"""
 
+import itertools
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -182,15 +184,15 @@ def _run(
     if memory_limit is None:
         limits = replace(limits, memory_bytes=limits.memory_bytes // workers)
     console = Console(stderr=True)
+    numbers = itertools.count(1)
 
     def tell(result: "PreflightResult") -> None:
+        job = f"{result.backbone}@{result.image_size} for {result.target}"
         outcome = (result.reason or "done")[:200]
-        console.print(
-            f"{result.backbone}@{result.image_size} for {result.target}: {outcome}",
-            markup=False,
-            highlight=False,
-        )
+        console.print(f"{next(numbers)}/{len(todo)} {job}: {outcome}", markup=False, highlight=False)
 
     with console.status("starting") as status:
-        check = Preflight(cache=Cache(), limits=limits, search=largest, on_progress=status.update)
+        # A log has no line to write anew.
+        say = status.update if console.is_terminal else partial(console.print, markup=False, highlight=False)
+        check = Preflight(cache=Cache(), limits=limits, search=largest, on_progress=say)
         return check.run(todo, folder, workers=workers, on_result=tell)

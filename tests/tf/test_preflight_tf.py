@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from bench.cli import app
 from bench.execution.limits import Limits
 from bench.preflight.cache import Cache
 from bench.preflight.child import ask_child
 from bench.preflight.messages import Compiled, CompileOrder
-from bench.preflight.results import PreflightResult
+from bench.preflight.results import PreflightResult, read_results
 from bench.preflight.suite import Job, Preflight, Step
 from bench.preflight.targets import COMPILERS, TARGETS
 
@@ -35,14 +37,22 @@ needs_gpu_compiler = pytest.mark.skipif(
 
 
 def look(folder: Path, *jobs: Job) -> list[PreflightResult]:
-    limits = Limits(seconds=200, memory_bytes=6 * 2**30)
+    limits = Limits(seconds=600, memory_bytes=6 * 2**30)
     check = Preflight(cache=Cache(folder / "cache"), limits=limits, search=False)
     return check.run(jobs, folder / "results", workers=1)
 
 
-def test_the_graph_of_the_training_step_passes_the_checks_that_need_no_compiler(tmp_path: Path) -> None:
-    (found,) = look(tmp_path, Job(step=STEP, target=None))
-    assert found.status == "ok", found.reason
+def test_the_command_looks_at_the_graph_without_a_compiler_and_says_what_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TPUENS_CACHE_DIR", str(tmp_path / "cache"))
+    step = "--backbone cifar_cnn --image-size 32 --batch-size 64"
+    command = ["preflight", "--static", *step.split(), "--results", str(tmp_path / "results")]
+    ended = CliRunner().invoke(app, command)
+    assert ended.exit_code == 0, ended.output
+    assert "cifar_cnn@32, batch 64: tracing" in ended.stderr
+    assert "1/1 cifar_cnn@32 for static: done" in ended.stderr
+    (found,) = read_results(tmp_path / "results")
     assert found.gradient_bytes
     batch, python = found.advice
     assert "not of 128" in batch
@@ -82,10 +92,11 @@ def test_what_is_too_large_is_refused_with_what_each_target_allows(tmp_path: Pat
 
 
 @needs_tpu_compiler
-def test_the_training_step_compiles_for_two_generations_and_for_replicas_that_sum(tmp_path: Path) -> None:
-    for found in look(
-        tmp_path, Job(step=STEP, target=TARGETS["v3"]), Job(step=SEVERAL, target=TARGETS["v5e"])
-    ):
+@pytest.mark.timeout(900)
+def test_the_training_step_of_replicas_that_sum_compiles_for_two_generations(tmp_path: Path) -> None:
+    # One trace and two compiles: each takes a good part of a minute.
+    jobs = [Job(step=SEVERAL, target=TARGETS["v3"]), Job(step=SEVERAL, target=TARGETS["v5e"])]
+    for found in look(tmp_path, *jobs):
         assert found.first is not None
         assert found.first.status == "ok", found.first.message
         assert found.first.memory is not None
