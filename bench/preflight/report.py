@@ -264,6 +264,6 @@ def _table(
         explanation=explanation,
         headers=tuple(header for header, _ in columns),
         numeric=tuple(numeric for _, numeric in columns),
-        wraps=tuple(not numeric for _, numeric in columns),
+        wraps=tuple(header == "source" for header, _ in columns),  # the others are a word or two
         rows=tuple(tuple(map(plain, row)) for row in rows),
     )
