@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpuens.errors import ConfigurationError, RunError, unknown_name_error
+from tpuens.errors import ConfigurationError, InterruptedRunError, RunError, unknown_name_error
 
 from .options import MemoryLimit
 from .report import PriceOption
@@ -75,6 +75,7 @@ def preflight(
 
     from ..analysis.economics import Prices, parse_prices
     from ..preflight import report
+    from ..preflight.results import read_results
     from ..preflight.suite import Job, find_compilers
     from ..preflight.targets import check_replicas, find_targets
     from ..records.store import read_folder
@@ -92,10 +93,15 @@ def preflight(
     if not static:
         find_compilers(targets)
     todo = [Job(step=step, target=one) for step in steps for one in ((None,) if static else targets)]
-    found = _run(todo, results, largest=largest, jobs=jobs, time_limit=time_limit, memory_limit=memory_limit)
-    order = [(job.step.backbone, job.target.name if job.target else "static") for job in todo]
-    found.sort(key=lambda one: order.index((one.backbone, one.target)))
-    page = report.write_reports(results, found, given, records)
+    try:
+        found = _run(
+            todo, results, largest=largest, jobs=jobs, time_limit=time_limit, memory_limit=memory_limit
+        )
+    except InterruptedRunError:
+        if finished := read_results(results):
+            report.write_reports(results, finished, given, records)
+        raise
+    page = report.write_reports(results, read_results(results), given, records)
     lines = report.make_lines(found, given)
     if json:
         facts = msgspec.json.encode([report.line_facts(line) for line in lines])

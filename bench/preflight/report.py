@@ -136,10 +136,11 @@ _BRIEF_COLUMNS = (
 
 
 def make_lines(results: Iterable[PreflightResult], prices: Prices) -> list[Line]:
-    """Returns each result with what is modelled of the batch that was asked for."""
+    """Returns each result with what is modelled of the batch that was asked for, network by network."""
+    places = {name: number for number, name in enumerate(TARGETS)}
     return [
         Line(result=one, model=model_step(one.first, one.batch_size, one, prices) if one.first else None)
-        for one in results
+        for one in sorted(results, key=lambda one: (one.backbone, one.image_size, places.get(one.target, -1)))
     ]
 
 
@@ -182,6 +183,11 @@ def make_sentences(lines: Sequence[Line]) -> list[str]:
         said = line.result.reason or (first.message if first else None)
         if said:
             sentences.append(f"{name}, batch {line.result.batch_size}: {said}")
+        sentences += [
+            f"{name}: the search for the largest batch ended at {one.batch_size}: {one.compiled.message}"
+            for one in line.result.attempts[1:]
+            if one.compiled.status in ("stopped", "refused")
+        ]
         model = line.model
         if model and model.exchange_seconds is not None:
             share = model.exchange_seconds / model.compute_seconds

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -116,7 +117,7 @@ class Preflight:
         workers: int,
         on_result: Callable[[PreflightResult], None] = lambda result: None,
     ) -> list[PreflightResult]:
-        """Returns a result for every job, each saved in the folder as soon as it is there.
+        """Returns a result for every job, each saved in the folder after every compile.
 
         What results in the folder tell of the same graphs is not compiled again.
 
@@ -126,7 +127,9 @@ class Preflight:
         self.cache.adopt(read_results(folder))
         results: list[PreflightResult] = []
         with ThreadPoolExecutor(max_workers=workers) as pool, catch_stop_signals() as self._request:
-            futures = [pool.submit(self.look_at, job) for job in jobs]
+            futures = [
+                pool.submit(self.look_at, job, on_attempt=partial(save_result, folder)) for job in jobs
+            ]
             for future in as_completed(futures):
                 if self._request.requested:
                     for one in futures:
@@ -140,8 +143,15 @@ class Preflight:
                 on_result(results[-1])
         return results
 
-    def look_at(self, job: Job) -> PreflightResult:
-        """Returns what is found out about one job, whatever becomes of its children."""
+    def look_at(
+        self, job: Job, *, on_attempt: Callable[[PreflightResult], object] = lambda result: None
+    ) -> PreflightResult:
+        """Returns what is found out about one job, whatever becomes of its children.
+
+        Args:
+            job: What to look at.
+            on_attempt: Told what is known after each compile that was not stopped: the next may take an hour.
+        """
         step, target = job.step, job.target
         attempts: list[Attempt] = []
         exports: list[Export] = []
@@ -156,6 +166,8 @@ class Preflight:
             except (StoppedError, TpuensError) as error:
                 compiled = Compiled(status="stopped", message=str(error))
             attempts.append(Attempt(batch_size=batch_size, graph=graph, compiled=compiled))
+            if compiled.status != "stopped":
+                on_attempt(self._make_result(job, attempts, exports))
             return compiled
 
         reason = None
@@ -171,8 +183,19 @@ class Preflight:
                 target.memory_bytes,
                 search=self.search,
             )
-            first = attempts[0].compiled
-            reason = first.message if first.status in ("stopped", "refused") else None
+        return self._make_result(job, attempts, exports, reason)
+
+    def _make_result(
+        self,
+        job: Job,
+        attempts: Sequence[Attempt],
+        exports: Sequence[Export],
+        reason: str | None = None,
+    ) -> PreflightResult:
+        step, target = job.step, job.target
+        first = attempts[0].compiled if attempts else None
+        if first and first.status in ("stopped", "refused"):
+            reason = first.message
         export = exports[0] if exports else None
         return PreflightResult(
             created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -188,10 +211,7 @@ class Preflight:
             gradient_bytes=export.gradient_bytes if export else None,
             parameters=export.parameters if export else None,
             advice=self._advise(job, export),
-            versions={
-                **(export.versions if export else {}),
-                **(attempts[0].compiled.versions if attempts else {}),
-            },
+            versions={**(export.versions if export else {}), **(first.versions if first else {})},
         )
 
     def trace(self, order: ExportOrder, title: str) -> Export:

@@ -335,6 +335,67 @@ def test_a_signal_stops_the_children_and_saves_nothing_half_done(tmp_path: Path,
     assert not read_results(tmp_path)
 
 
+def test_a_search_that_is_stopped_keeps_the_compiles_before_it_and_says_why(tmp_path: Path) -> None:
+    step = Step(backbone="vgg16", image_size=32, batch_size=4, dtype_policy="float32")
+    jobs = [Job(step=step, target=TARGETS["v3"])]
+    on_file = []
+
+    class Killed(Faked):
+        def _ask(self, name, order, answer, place, variables):  # type: ignore[no-untyped-def]
+            on_file.append([len(one.attempts) for one in read_results(tmp_path / "results")])
+            if name == "compile" and "graph of 14" in Path(order.text).read_text():
+                raise StoppedError("It was killed.")
+            return super()._ask(name, order, answer, place, variables)
+
+    check = Killed(cache=Cache(tmp_path / "cache", lambda name: "1"), limits=LIMITS)
+    check.asked = []
+    (found,) = check.run(jobs, tmp_path / "results", workers=1)
+    assert [one.compiled.status for one in found.attempts] == ["ok", "stopped"]
+    assert on_file == [[], [], [1], [1]]  # tracing and compiling, twice
+    assert found.status == "ok"
+    assert "largest batch ended at 14: It was killed." in make_sentences(make_lines([found], PRICES))[0]
+    assert make_preflight(tmp_path).run(jobs, tmp_path / "results", workers=1)[0].attempts[1:]
+
+
+def test_an_interrupted_suite_leaves_a_report_of_what_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.cli import app
+    from bench.preflight import suite
+    from tpuens.cli import run_app
+
+    class Signalled(Faked):
+        asked: list[str] = []  # noqa: RUF012
+
+        def _ask(self, name, order, answer, place, variables):  # type: ignore[no-untyped-def]
+            if name == "compile" and order.topology == TARGETS["v5e"].topology:
+                os.kill(os.getpid(), signal.SIGINT)
+                while not self._request.requested:
+                    time.sleep(0.01)
+                raise StoppedError("It was stopped by the user.")
+            return super()._ask(name, order, answer, place, variables)
+
+    monkeypatch.setenv("TPUENS_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(suite, "_installed", lambda name: True)
+    monkeypatch.setattr(suite, "Preflight", Signalled)
+    for name in ("load_compiled", "save_compiled"):  # which ask for the version of a compiler
+        monkeypatch.setattr(suite.Cache, name, lambda *args: None)
+    command = "tpuens-bench preflight --target v3,v5e --jobs 1 --no-largest --results"
+    monkeypatch.setattr(sys, "argv", [*command.split(), str(tmp_path / "results")])
+    with pytest.raises(SystemExit) as ended:
+        run_app(app)
+    assert ended.value.code == 130
+    page = (tmp_path / "results" / "modelled.md").read_text()
+    assert "| v3 |" in page
+    assert "| v5e |" not in page
+
+
+def test_a_report_is_of_all_results_in_its_folder_network_by_network() -> None:
+    lines = make_lines([result(target=name, backbone=one) for name in ("v5e", "v3") for one in "ba"], PRICES)
+    order = [(line.result.backbone, line.result.target) for line in lines]
+    assert order == [("a", "v3"), ("a", "v5e"), ("b", "v3"), ("b", "v5e")]
+
+
 def test_a_static_look_compiles_nothing(tmp_path: Path) -> None:
     check = make_preflight(tmp_path)
     step = Step(backbone="vgg16", image_size=32, batch_size=4, dtype_policy="float32")
