@@ -3,7 +3,7 @@
 A roofline is what a device can do at best: arithmetic at the published peak, memory at the published
 bandwidth, an exchange between replicas at the published speed of the links, all three at once (Williams
 et al., Roofline, CACM 2009). The compiler's bytes are soft by a factor of 2 either way: on-chip memory is
-counted like the large one. An exchange moves 2 (N-1)/N times the gradients through every device, as a ring
+counted like the large one. An exchange moves 2 (N-1)/N times the gradients through every chip, as a ring
 does (Patarasuk and Yuan, 2009).
 """
 
@@ -30,7 +30,7 @@ class Model:
     Attributes:
         flops_per_example: Of the compiled step, the optimizer's update within.
         compute_seconds, memory_seconds: None where the compiler counts nothing.
-        exchange_seconds: None for one replica, and where the links' speed is not known.
+        exchange_seconds: None within one chip, and where the links' speed is not known.
         bound: Which of them is the longest.
         examples_per_second: Of all replicas.
         tariff: None: no price is known.
@@ -82,14 +82,14 @@ def model_step(compiled: Compiled, batch_size: int, result: PreflightResult, pri
 
 
 def exchange_seconds(gradient_bytes: int | None, replicas: int, target: Target) -> float | None:
-    """Returns how long replicas take at best to sum their gradients; None: one alone, or no speed is known.
+    """Returns how long replicas take at best to sum their gradients; None: no speed is known.
 
-    A sheet gives both directions of all links of a chip together, so half of it goes each way.
+    Chips exchange; what the devices of one chip sum between them goes through its memory and is not counted.
     """
-    if replicas < 2 or gradient_bytes is None or target.exchange_gb_per_second is None:
+    chips = -(-replicas // target.facts.devices)
+    if chips < 2 or gradient_bytes is None or target.exchange_gb_per_second is None:
         return None
-    moved = 2 * (replicas - 1) / replicas * gradient_bytes
-    return moved / (target.exchange_gb_per_second / 2 * 1e9)
+    return 2 * (chips - 1) / chips * gradient_bytes / (target.exchange_gb_per_second * 1e9)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -199,7 +199,7 @@ def make_sentences(lines: Sequence[Line]) -> list[str]:
             )
         elif line.result.replicas > 1 and model:
             sentences.append(
-                f"{name}: no sheet with the speed of its links was read: the exchange costs nothing here."
+                f"{name}: what the exchange of gradients costs is not known: it counts nothing here."
             )
     targets = [TARGETS[line.result.target] for line in lines if line.result.target in TARGETS]
     sentences += [_OF_GPUS] if any(target.platform == "cuda" for target in targets) else []

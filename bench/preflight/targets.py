@@ -50,9 +50,10 @@ class Target:
         replicas: How many devices that machine has.
         memory_gib: What the compiler allows a program on one device, in GiB: its own message when one does
             not fit (libtpu 0.0.42.1). Of a GPU all its memory: that compiler refuses nothing.
-        exchange_gb_per_second: Between chips, both directions and all links of a chip together; None where
-            no sheet was read.
-        exchange_source: Where that was read.
+        exchange_gb_per_second: What a chip gives and takes while all sum; None where no sheet was read. From
+            Google Cloud's TPU documentation (2026-11): the all-reduce bandwidth of a pod over its chips,
+            which for v5e and v6e is half of what all links of a chip move both ways; v5p's page has that
+            figure alone.
         options: More of what the topology is made with.
         platform: A key of `COMPILERS`.
     """
@@ -63,7 +64,6 @@ class Target:
     replicas: int
     memory_gib: float
     exchange_gb_per_second: float | None = None
-    exchange_source: str | None = None
     options: dict[str, str] = field(default_factory=dict)
     platform: Literal["tpu", "cuda"] = "tpu"
 
@@ -98,19 +98,25 @@ def _gpu(name: str, device: str, card: Card) -> Target:
     )
 
 
-_DOCUMENTATION = "Google Cloud TPU documentation (2026-11)"
-
 TARGETS = {
     target.name: target
     for target in (
         Target(name="v2", device="TPU v2", topology="v2:2x2", replicas=8, memory_gib=7.48),
-        Target(name="v3", device="TPU v3", topology="v3:2x2", replicas=8, memory_gib=15.48),
+        Target(
+            name="v3",
+            device="TPU v3",
+            topology="v3:2x2",
+            replicas=8,
+            memory_gib=15.48,
+            exchange_gb_per_second=340_000 / 1024,
+        ),
         Target(
             name="v4",
             device="TPU v4",
             topology="v4:2x2x1",
             replicas=4,
             memory_gib=30.75,
+            exchange_gb_per_second=1_100_000 / 4096,
             options={"chip_config_name": "megacore"},  # both cores of a chip as one device, as on a TPU VM
         ),
         Target(
@@ -119,8 +125,7 @@ TARGETS = {
             topology="v5e:2x2",
             replicas=4,
             memory_gib=15.75,
-            exchange_gb_per_second=400,
-            exchange_source=_DOCUMENTATION,
+            exchange_gb_per_second=51_200 / 256,
         ),
         Target(
             name="v5p",
@@ -128,8 +133,7 @@ TARGETS = {
             topology="v5p:2x2x1",
             replicas=4,
             memory_gib=95.74,
-            exchange_gb_per_second=1200,
-            exchange_source=_DOCUMENTATION,
+            exchange_gb_per_second=1200 / 2,
         ),
         Target(
             name="v6e",
@@ -137,8 +141,7 @@ TARGETS = {
             topology="v6e:2x2",
             replicas=4,
             memory_gib=31.25,
-            exchange_gb_per_second=800,
-            exchange_source=_DOCUMENTATION,
+            exchange_gb_per_second=102_400 / 256,
         ),
         Target(name="tpu7x", device="TPU7x", topology="tpu7x:2x2x1", replicas=8, memory_gib=94.75),
         _gpu("a100-40gb", "NVIDIA A100 40GB", A100_40GB),

@@ -162,7 +162,13 @@ def test_a_roofline_takes_the_longest_of_arithmetic_memory_and_exchange() -> Non
 def test_the_exchange_of_gradients_is_known_only_where_a_sheet_was_read() -> None:
     assert exchange_seconds(400_000_000, 4, TARGETS["v5e"]) == pytest.approx(1.5 * 0.4e9 / 200e9)
     assert exchange_seconds(400_000_000, 1, TARGETS["v5e"]) is None
-    assert exchange_seconds(400_000_000, 4, TARGETS["v3"]) is None
+    assert exchange_seconds(400_000_000, 4, TARGETS["v2"]) is None
+
+
+def test_chips_exchange_and_not_their_cores() -> None:
+    # 8 cores are 4 chips, of 340 TB/s over 1,024 chips each.
+    assert exchange_seconds(400_000_000, 8, TARGETS["v3"]) == pytest.approx(1.5 * 0.4e9 / 332e9, rel=1e-3)
+    assert exchange_seconds(400_000_000, 2, TARGETS["v3"]) is None
 
 
 def test_a_published_rate_stands_beside_the_model_of_a_whole_chip() -> None:
