@@ -49,7 +49,8 @@ def choice_sentences(
     if any(choice.modelled for choice in choices):
         sentences.append(
             "Modelled is not measured: a roofline over what the compiler counted, so at best, and real steps "
-            "take longer. Such a row has no accuracy, no spread and no host cores, since nothing ran."
+            "take longer. Such a row has no accuracy, no spread and no host cores, since nothing ran, and "
+            "its time counts neither start-up nor input."
         )
     if any(choice.accuracy is None and not choice.modelled for choice in choices):
         sentences.append(
@@ -173,14 +174,14 @@ def _duration(seconds: float) -> str:
 
 def _accuracy(choice: Choice) -> str:
     if choice.accuracy is None:
-        return "not known"
+        return "" if choice.modelled else "not known"
     return f"{format_percent(choice.accuracy.value)} ({choice.accuracy.source})"
 
 
 def _cores(choice: Choice) -> str:
     need = choice.input_need
     if need is None:
-        return "" if choice.device == "CPU" else "not known"
+        return "" if choice.modelled or choice.device == "CPU" else "not known"
     return f"{need.cores} of {need.available:g}"
 
 
@@ -188,8 +189,8 @@ def _note(choice: Choice) -> str:
     need = choice.input_need
     words = [
         "over budget" if choice.over_budget else "",
-        choice.reading if choice.modelled else "",
         "input not counted" if choice.reading == "train-step: compute" else "",
+        "exchange of gradients not counted" if choice.modelled and "exchange" in choice.reading else "",
         "too few host cores to feed it" if need and need.cores > need.available else "",
         "a core's rate is another machine's" if need and need.elsewhere else "",
     ]
@@ -216,7 +217,7 @@ def _spread(choice: Choice) -> str:
 
 
 def _brief_accuracy(choice: Choice) -> str:
-    return format_percent(choice.accuracy.value) if choice.accuracy else "not known"
+    return _accuracy(choice).partition(" (")[0]
 
 
 def _at_best(sign: str, figure: str, choice: Choice) -> str:

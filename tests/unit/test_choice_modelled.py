@@ -122,17 +122,25 @@ def test_modelled_rows_stand_beside_measured_ones_only_where_asked_for_and_are_m
     assert row.startswith("| modelled |")
     assert "| ≤ 6,400 |" in row
     assert "| 1 (modelled) |" in row
-    assert "at best; start-up and input not counted" in row
+    assert "its time counts neither start-up nor input" in markdown
     assert "no accuracy, no spread and no host cores" in markdown
     assert "for v3: it does not fit" in markdown
     out = choose(*arguments, capsys=capsys)
-    assert "modelled" in out
+    assert "≤ 6,400" in out
+    assert "exchange" not in out
     told = json.loads(choose(*arguments, "--json", capsys=capsys))
     (by_model,) = [one for one in told["choices"] if one["modelled"]]
     assert (by_model["measured"], by_model["top_1_accuracy"], by_model["hosts"]) == (None, None, 0)
     assert by_model["dollars"] == pytest.approx(1.2 / 3600)
     assert all(one["measured"] for one in told["choices"] if not one["modelled"])
     assert "for v3: it does not fit" in told["left_out"][0]
+
+
+def test_an_exchange_of_unknown_cost_is_a_note_of_its_row(measured, tmp_path, capsys):
+    save_result(tmp_path / "preflight", preflight("v2", replicas=8))
+    markdown = choose(measured, "--modelled", str(tmp_path / "preflight"), "--markdown", capsys=capsys)
+    (row,) = [line for line in markdown.splitlines() if "8 cores" in line]
+    assert "exchange of gradients not counted" in row
 
 
 def test_a_folder_without_results_of_preflight_is_refused(measured, tmp_path):
