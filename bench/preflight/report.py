@@ -1,7 +1,7 @@
 """The report of a preflight for terminal, Markdown, HTML and JSON: every number labelled as modelled."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,27 @@ _GIB = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A result with what is modelled of it."""
+    """A result with what is modelled of it.
+
+    Attributes:
+        result: The compiler's answers.
+        model: Of the batch that was asked for; None where nothing was counted.
+        at_largest: Of the largest batch found to fit; None where none was looked for.
+    """
 
     result: PreflightResult
     model: Model | None
+    at_largest: Model | None = None
+
+    @property
+    def bracket(self) -> tuple[int, int | None]:
+        """Returns the largest batch that fits, 0 for none, and the smallest that does not, None for none."""
+        return bracket({one.batch_size: one.compiled for one in self.result.attempts})
 
     @property
     def largest(self) -> str:
         """Returns the largest batch that fits, and the smallest found that does not; empty: not known."""
-        said = {one.batch_size: one.compiled for one in self.result.attempts}
-        fits, too_large = bracket(said)
+        fits, too_large = self.bracket
         if too_large is None:
             return f"{MOST_EXAMPLES:,} or more" if fits >= MOST_EXAMPLES else ""
         return f"{fits:,} (not {too_large:,})" if fits else f"none: not even {too_large:,}"
@@ -112,6 +123,10 @@ _COLUMNS = (
     _Column(
         header="images/s at best", text=_of_model(lambda model: format_number(model.examples_per_second))
     ),
+    _Column(
+        header="at the largest batch",
+        text=lambda line: format_number(line.at_largest.examples_per_second) if line.at_largest else "",
+    ),
     _Column(header="bound by", text=_of_model(lambda model: model.bound), numeric=False),
     _Column(
         header="USD a million images",
@@ -136,12 +151,18 @@ _BRIEF_COLUMNS = (
 
 
 def make_lines(results: Iterable[PreflightResult], prices: Prices) -> list[Line]:
-    """Returns each result with what is modelled of the batch that was asked for, network by network."""
+    """Returns each result with what is modelled of it, network by network."""
     places = {name: number for number, name in enumerate(TARGETS)}
-    return [
-        Line(result=one, model=model_step(one.first, one.batch_size, one, prices) if one.first else None)
-        for one in sorted(results, key=lambda one: (one.backbone, one.image_size, places.get(one.target, -1)))
-    ]
+    ordered = sorted(results, key=lambda one: (one.backbone, one.image_size, places.get(one.target, -1)))
+    return [_make_line(one, prices) for one in ordered]
+
+
+def _make_line(result: PreflightResult, prices: Prices) -> Line:
+    models = {
+        one.batch_size: model_step(one.compiled, one.batch_size, result, prices) for one in result.attempts
+    }
+    line = Line(result=result, model=models.get(result.batch_size))
+    return replace(line, at_largest=models.get(line.bracket[0])) if line.largest else line
 
 
 def make_tables(lines: Sequence[Line], checks: Sequence[Check], *, brief: bool = False) -> list[Table]:
@@ -233,27 +254,28 @@ def write_reports(
 
 def line_facts(line: Line) -> dict[str, Any]:
     """Returns a line as JSON can hold it; everything that is modelled stands under that name."""
-    model = line.model
-    modelled = None
-    if model:
-        modelled = {
-            "flops_per_example": model.flops_per_example,
-            "compute_seconds": model.compute_seconds,
-            "memory_seconds": model.memory_seconds,
-            "exchange_seconds": model.exchange_seconds,
-            "bound": model.bound,
-            "examples_per_second": model.examples_per_second,
-            "dollars_per_million_examples": model.dollars_per_million,
-            "price": model.tariff.origin if model.tariff else None,
-        }
-    fits, too_large = bracket({one.batch_size: one.compiled for one in line.result.attempts})
+    fits, too_large = line.bracket
     return {
         "label": LABEL,
         "result": msgspec.to_builtins(line.result),
         "compiles": line.verdict,
         "largest_batch_that_fits": fits or None,
         "smallest_batch_that_does_not": too_large,
-        "modelled": modelled,
+        "modelled": line.model and _model_facts(line.model),
+        "modelled_at_largest_batch": line.at_largest and _model_facts(line.at_largest),
+    }
+
+
+def _model_facts(model: Model) -> dict[str, Any]:
+    return {
+        "flops_per_example": model.flops_per_example,
+        "compute_seconds": model.compute_seconds,
+        "memory_seconds": model.memory_seconds,
+        "exchange_seconds": model.exchange_seconds,
+        "bound": model.bound,
+        "examples_per_second": model.examples_per_second,
+        "dollars_per_million_examples": model.dollars_per_million,
+        "price": model.tariff.origin if model.tariff else None,
     }
 
 

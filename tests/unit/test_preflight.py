@@ -19,7 +19,7 @@ from bench.preflight.fitting import MOST_COMPILES, bracket, find_largest
 from bench.preflight.messages import Compiled, CompileOrder, Export, ExportOrder, Memory
 from bench.preflight.modelling import check_models, exchange_seconds, model_step
 from bench.preflight.refusals import read_refusal
-from bench.preflight.report import make_lines, make_sentences, make_tables, write_reports
+from bench.preflight.report import line_facts, make_lines, make_sentences, make_tables, write_reports
 from bench.preflight.results import Attempt, PreflightResult, read_results, save_result
 from bench.preflight.stablehlo import add_all_reduce, read_findings, rewrite_copies, strip_locations
 from bench.preflight.suite import Job, Preflight, Step
@@ -429,6 +429,25 @@ def test_every_report_says_that_its_numbers_are_modelled(tmp_path: Path) -> None
         assert "resnet50" in text
     lines = make_lines([result(attempts=(), status="failed", reason="It was killed.")], PRICES)
     assert "It was killed." in make_sentences(lines)[0]
+
+
+def test_the_rate_at_the_largest_batch_stands_beside_that_of_the_one_asked_for() -> None:
+    fits = Compiled(status="ok", memory=memory(14), flops=16e12, bytes_accessed=90e9)
+    attempts = (*result().attempts, Attempt(batch_size=512, graph="4567", compiled=fits))
+    (line,) = make_lines([result(attempts=attempts)], PRICES)
+    assert line.at_largest is None  # a larger one may fit
+    refused = Attempt(batch_size=576, graph="89ab", compiled=Compiled(status="too large"))
+    (line,) = make_lines([result(attempts=(*attempts, refused))], PRICES)
+    assert line.model is not None
+    assert line.at_largest is not None
+    assert line.at_largest.examples_per_second == pytest.approx(2 * line.model.examples_per_second)
+    (table,) = make_tables([line], [])
+    row = dict(zip(table.headers, table.rows[0], strict=True))
+    assert (row["largest batch"], row["images/s at best"]) == ("512 (not 576)", "984")
+    assert row["at the largest batch"] == "1,970"
+    facts = line_facts(line)
+    assert facts["modelled_at_largest_batch"]["bound"] == "arithmetic"
+    assert facts["largest_batch_that_fits"] == 512
 
 
 def test_the_table_fits_a_terminal() -> None:
