@@ -57,7 +57,7 @@ class Choice:
     """A device with its best configuration for a workload.
 
     Attributes:
-        modelled: Nothing ran: a compiler counted, and the rate is what a roofline allows at best.
+        modelled: Nothing ran: a compiler counted, and the rate is a roofline's.
         machine: Its name in the records.
         device: "CPU", or how many of which accelerator the configuration uses, cores and chips apart.
         reading: What was measured: "train-epoch: both", or "train-step: compute", without input; else what

@@ -9,10 +9,11 @@ import typer
 
 from tpuens.errors import ConfigurationError, InterruptedRunError, RunError, unknown_name_error
 
-from .options import MemoryLimit
 from .report import PriceOption
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..preflight.report import Line
     from ..preflight.results import PreflightResult
     from ..preflight.suite import Job, Step
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # Networks of the recipes that the suite `seeds` leaves to others: it is for large images.
 _BESIDE_SEEDS = (("cifar_cnn", 32),)
+# EfficientNetB7's step takes the compiler 9.4 GB.
+_COMPILE_BYTES = 10 * 2**30
 
 
 def preflight(
@@ -33,9 +36,11 @@ def preflight(
             "a100-40gb, a100-80gb, h100."
         ),
     ] = "v3,v5e",
-    backbone: Annotated[str, typer.Option(help="The network, where no suite is named.")] = "mobilenetv2",
+    backbone: Annotated[
+        str | None, typer.Option(help="The network, where no suite is named (default mobilenetv2).")
+    ] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Height and width; by default the network's own.")
+        int | None, typer.Option(min=1, help="Height and width; by default the network's own.")
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Examples on each replica (default 8).")
@@ -60,9 +65,14 @@ def preflight(
     results: Annotated[Path, typer.Option(help="Folder for records and report.")] = Path(
         "results/runs/preflight"
     ),
-    jobs: Annotated[int | None, typer.Option(min=1, help="Compiles at a time (default: one a core).")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Compiles at a time (default: one a core and 10 GiB of memory).")
+    ] = None,
     time_limit: Annotated[float, typer.Option(help="Seconds after which a compile is stopped.")] = 3600.0,
-    memory_limit: MemoryLimit = None,
+    memory_limit: Annotated[
+        float | None,
+        typer.Option(help="GiB above which a compile is stopped (default: 0.9 of what is free, shared out)."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compile training steps for devices that are not here: does it fit, and what would a roofline say?
@@ -81,7 +91,9 @@ def preflight(
     from ..records.store import read_folder
 
     targets = find_targets(target)
-    check_replicas(targets, replicas)
+    if not static:
+        check_replicas(targets, replicas)
+        find_compilers(targets)
     given = Prices(parse_prices(price or []), [])
     if batch_size is None and global_batch_size is None:
         batch_size = 8
@@ -90,30 +102,37 @@ def preflight(
     ).per_replica
     steps = _choose_steps(names or [], backbone, image_size, batch, dtype_policy, replicas)
     records = [record for folder in measured or [] for record in read_folder(folder)]
-    if not static:
-        find_compilers(targets)
     todo = [Job(step=step, target=one) for step in steps for one in ((None,) if static else targets)]
-    try:
-        found = _run(
-            todo, results, largest=largest, jobs=jobs, time_limit=time_limit, memory_limit=memory_limit
-        )
-    except InterruptedRunError:
+
+    def write_report() -> None:
         if finished := read_results(results):
             report.write_reports(results, finished, given, records)
+
+    try:
+        found = _run(
+            todo,
+            results,
+            largest=largest,
+            jobs=jobs,
+            time_limit=time_limit,
+            memory_limit=memory_limit,
+            on_result=write_report,
+        )
+    except InterruptedRunError:
+        write_report()  # single compiles of a job that was stopped are among the results
         raise
-    page = report.write_reports(results, read_results(results), given, records)
     lines = report.make_lines(found, given)
     if json:
-        facts = msgspec.json.encode([report.line_facts(line) for line in lines])
+        facts = msgspec.json.encode([report.line_facts(line, records) for line in lines])
         typer.echo(msgspec.json.format(facts, indent=2).decode())
     else:
         _show(lines, records)
-        typer.echo(f"report: {page}")
+        typer.echo(f"report: {results / report.PAGE}")
     failed = [one for one in found if one.status == "failed"]
     if failed:
         raise RunError(
-            f"{len(failed)} of {len(found)} failed; the report says why, and the same command tries only "
-            f"those again. First: {failed[0].reason}"
+            f"{len(failed)} of {len(found)} failed; the report says why, and the same command tries again "
+            f"what the compiler gave no answer to. First: {failed[0].reason}"
         )
 
 
@@ -133,7 +152,12 @@ def _show(lines: "list[Line]", records: "list[RunRecord]") -> None:
 
 
 def _choose_steps(
-    names: list[str], backbone: str, image_size: int | None, batch: int, dtype_policy: str, replicas: int
+    names: list[str],
+    backbone: str | None,
+    image_size: int | None,
+    batch: int,
+    dtype_policy: str,
+    replicas: int,
 ) -> "list[Step]":
     from tpuens.models.backbones import BACKBONES
 
@@ -141,7 +165,15 @@ def _choose_steps(
     from ..suites import SUITES
 
     if not names:
-        networks = [(backbone, image_size or BACKBONES[backbone].image_size)]
+        name = backbone or "mobilenetv2"
+        if name not in BACKBONES:
+            raise unknown_name_error("backbone", "backbone", name, BACKBONES)
+        networks = [(name, image_size or BACKBONES[name].image_size)]
+    elif backbone:
+        raise ConfigurationError(
+            f"A suite names its networks. Expected suite NAME or --backbone. Received: {backbone!r} with "
+            f"{' '.join(names)}"
+        )
     elif len(names) == 2 and names[0] == "suite":
         if names[1] not in SUITES:
             raise unknown_name_error("suite", "suite", names[1], SUITES)
@@ -151,6 +183,11 @@ def _choose_steps(
             if one.name == "train-step" and one.backbone and one.image_size
         ]
         networks += _BESIDE_SEEDS if names[1] == "seeds" else ()
+        if not networks:
+            raise ConfigurationError(
+                f"Preflight looks at training steps; this suite has none. Expected another suite, such as "
+                f"seeds. Received: suite {names[1]}"
+            )
     else:
         raise ConfigurationError(
             f"Expected nothing or `suite NAME`, such as suite seeds. Received: {' '.join(names)}"
@@ -174,6 +211,7 @@ def _run(
     jobs: int | None,
     time_limit: float,
     memory_limit: float | None,
+    on_result: "Callable[[], object]",
 ) -> "list[PreflightResult]":
     from dataclasses import replace
 
@@ -185,8 +223,9 @@ def _run(
     from ..preflight.suite import Preflight
     from .options import make_limits
 
-    workers = min(jobs or max(1, int(collect_host().cpu.usable_cores)), len(todo))
     limits = make_limits(time_limit, memory_limit)
+    room = min(int(collect_host().cpu.usable_cores), limits.memory_bytes // _COMPILE_BYTES)
+    workers = min(jobs or max(1, room), len(todo))
     if memory_limit is None:
         limits = replace(limits, memory_bytes=limits.memory_bytes // workers)
     console = Console(stderr=True)
@@ -194,8 +233,10 @@ def _run(
 
     def tell(result: "PreflightResult") -> None:
         job = f"{result.backbone}@{result.image_size} for {result.target}"
-        outcome = (result.reason or "done")[:200]
-        console.print(f"{next(numbers)}/{len(todo)} {job}: {outcome}", markup=False, highlight=False)
+        first = result.first
+        outcome = result.reason or (first.status if first and first.status != "ok" else "done")
+        on_result()
+        console.print(f"{next(numbers)}/{len(todo)} {job}: {outcome[:200]}", markup=False, highlight=False)
 
     with console.status("starting") as status:
         # A log has no line to write anew.

@@ -34,8 +34,8 @@ def describe_input(operations: Sequence[str]) -> Sequence[str]:
     if not operations:
         return ()
     return (
-        f"The input pipeline calls Python: {', '.join(operations)}. It cannot be sent to a remote TPU's "
-        "host, and on a TPU VM it takes turns at Python's lock: write it in TensorFlow's own operations.",
+        f"tpuens' input pipeline calls Python ({', '.join(operations)}), once an epoch, for its order: it "
+        "runs on the machine that trains, as on a TPU VM, and cannot be sent to the host of a TPU elsewhere.",
     )
 
 

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import importlib.metadata
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -53,7 +54,12 @@ class Cache:
     def load_export(self, order: ExportOrder) -> Export | None:
         """Returns what was traced for this order by this very code; None where nothing was."""
         export = _load(self._export_path(order), Export)
-        return export if export and self.text_path(export.graph).exists() else None
+        try:
+            if export:
+                self.read_text(export.graph)
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError):  # gone or damaged: traced again
+            return None
+        return export
 
     def save_export(self, order: ExportOrder, export: Export, text: str) -> None:
         """Keeps a traced step."""

@@ -79,7 +79,7 @@ def _why_not(result: PreflightResult) -> str:
         needed = f": {first.needed_bytes / _GIB:.2f} of" if first.needed_bytes else " into"
         return f"it does not fit{needed} {allowed}"
     if first.status == "ok":
-        return "the compiler counted nothing"
+        return "the compiler counted nothing, or a peak of the device is not known"
     return f"the compile was {first.status}: {_short(first.message or 'no reason was given')}"
 
 
@@ -108,7 +108,7 @@ def _choose(result: PreflightResult, model: Model, plan: Plan) -> Choice:
             float32_arithmetic=ARITHMETIC,
             jit_compile=True,
         ),
-        reading=f"modelled, at best; {not_counted} not counted",
+        reading=f"modelled; {not_counted} not counted",
         examples_per_second=model.examples_per_second,
         hosts=0,
         spread=None,

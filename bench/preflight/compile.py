@@ -14,11 +14,10 @@ from typing import Any
 import msgspec
 
 from ..measuring.scrubbing import publishable
-from .messages import Compiled, CompileOrder, Memory
+from .messages import ANSWER, Compiled, CompileOrder, Memory
 from .refusals import read_refusal
 from .targets import COMPILERS
 
-ANSWER = "answer.json"
 # Before jax is imported. Nobody asks the metadata server of a cloud, one process does not lock out another,
 # and jax itself runs on the CPU.
 VARIABLES = {
@@ -38,8 +37,9 @@ def main() -> None:
     """Reads an order from standard input and leaves what the compiler said in the folder named."""
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=CompileOrder)
     os.environ.update(VARIABLES)
-    if order.platform == "cuda":
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {UNTRIED}".strip()
+    # Flags of the user's would change what is kept under the graph's hash.
+    os.environ.pop("LIBTPU_INIT_ARGS", None)
+    os.environ["XLA_FLAGS"] = UNTRIED if order.platform == "cuda" else ""
     (Path(sys.argv[2]) / ANSWER).write_bytes(msgspec.json.encode(compile_text(order)))
 
 
@@ -48,6 +48,7 @@ def compile_text(order: CompileOrder) -> Compiled:
     from jax._src import compiler
     from jax._src.interpreters import mlir
     from jax._src.lib import xla_client
+    from jax.errors import JaxRuntimeError
     from jax.experimental import topologies
     from jaxlib.mlir import ir
 
@@ -69,7 +70,7 @@ def compile_text(order: CompileOrder) -> Compiled:
             program = client.compile(
                 module, executable_devices=xla_client.DeviceList(tuple(devices)), compile_options=options
             )
-    except Exception as error:
+    except JaxRuntimeError as error:
         seconds = time.perf_counter() - start
         return msgspec.structs.replace(
             read_refusal(publishable(str(error))), seconds=seconds, versions=versions

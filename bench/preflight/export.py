@@ -23,11 +23,8 @@ from ..scenarios.workload import (
 )
 from ..suites import Request, Scenario
 from .advice import PYTHON_OPERATIONS
-from .messages import Export, ExportOrder
+from .messages import ANSWER, TEXT, Export, ExportOrder
 from .stablehlo import add_all_reduce, hash_graph, rewrite_copies, strip_locations
-
-TEXT = "graph.mlir"
-ANSWER = "answer.json"
 
 
 def main() -> None:
@@ -40,7 +37,13 @@ def main() -> None:
 
 
 def export_step(order: ExportOrder) -> tuple[str, Export]:
-    """Returns the StableHLO of a training step of one replica, and what is known of it."""
+    """Returns the StableHLO of a training step of one replica, and what is known of it.
+
+    What XLA cannot compile is found here, since TensorFlow lowers every operation to XLA's for the CPU.
+
+    Raises:
+        SystemExit: There is such an operation, or the gradients are not summed; with the reason in words.
+    """
     scenario = Scenario(
         name="train-step",
         backbone=order.backbone,
@@ -60,11 +63,16 @@ def export_step(order: ExportOrder) -> tuple[str, Export]:
         mark_gradients(step)
     synthetic = make_synthetic_batch(request, strategy, batch, SYNTHETIC_CLASSES)
     compiled = tf.function(step._replica_step, jit_compile=True, autograph=False)
-    text = compiled.experimental_get_compiler_ir(synthetic)(stage="stablehlo")
+    try:
+        text = compiled.experimental_get_compiler_ir(synthetic)(stage="stablehlo")
+    except tf.errors.OpError as error:
+        raise SystemExit(f"XLA cannot compile an operation of this step: {error.message}") from error
     text = rewrite_copies(strip_locations(text))
-    if order.replicas > 1:
-        text, _ = add_all_reduce(text, order.replicas)
     variables = trainer.model.trainable_variables
+    if order.replicas > 1:
+        text, summed = add_all_reduce(text, order.replicas)
+        if summed != len(variables):
+            raise SystemExit(f"{summed} of {len(variables)} gradients would be summed over the replicas.")
     return text, Export(
         graph=hash_graph(text),
         gradient_bytes=sum(_bytes_of(variable) for variable in variables),

@@ -4,6 +4,10 @@ import msgspec
 
 from ..records.record import Struct
 
+# What a child leaves in its folder: its answer, and of one that traces the graph.
+ANSWER = "answer.json"
+TEXT = "graph.mlir"
+
 
 class ExportOrder(Struct, frozen=True, kw_only=True):
     """Which training step to trace.

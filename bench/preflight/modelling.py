@@ -1,10 +1,10 @@
 """Time, rate and dollars of a step that nobody ran: a roofline over what the compiler counted.
 
-A roofline is what a device can do at best: arithmetic at the published peak, memory at the published
-bandwidth, an exchange between replicas at the published speed of the links, all three at once (Williams
-et al., Roofline, CACM 2009). The compiler's bytes are soft by a factor of 2 either way: on-chip memory is
-counted like the large one. An exchange moves 2 (N-1)/N times the gradients through every chip, as a ring
-does (Patarasuk and Yuan, 2009).
+A roofline is the longest of arithmetic at the published peak, memory at the published bandwidth, and an
+exchange between replicas at the published speed of the links, all three at once (Williams et al., Roofline,
+CACM 2009). The arithmetic alone is a bound. The memory is an estimate: the compiler's bytes are soft by a
+factor of 2 either way, since on-chip memory is counted like the large one. An exchange moves 2 (N-1)/N times
+the gradients through every chip, as a ring does (Patarasuk and Yuan, 2009).
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,33 +25,62 @@ ARITHMETIC = "bfloat16"
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A step at best. All of it is modelled.
+    """A step by the roofline. All of it is modelled.
 
     Attributes:
         flops_per_example: Of the compiled step, the optimizer's update within.
-        compute_seconds, memory_seconds: None where the compiler counts nothing.
+        compute_seconds, memory_seconds: Of a step.
         exchange_seconds: None within one chip, and where the links' speed is not known.
-        bound: Which of them is the longest.
-        examples_per_second: Of all replicas.
-        tariff: None: no price is known.
+        examples: In a step, of all replicas.
+        chips: That the replicas use, as far as they fill them: one core of a chip with two is half a chip.
+        tariff: Of the machine, in which a chip counts whole; None: no price is known.
+        chip_tariff: Of one chip.
     """
 
     flops_per_example: float
     compute_seconds: float
-    memory_seconds: float | None
+    memory_seconds: float
     exchange_seconds: float | None
-    bound: str
-    examples_per_second: float
+    examples: int
+    chips: float
     tariff: Tariff | None
+    chip_tariff: Tariff | None
+
+    @property
+    def bound(self) -> str:
+        """Returns which of the times is the longest."""
+        times = {"arithmetic": self.compute_seconds, "memory": self.memory_seconds}
+        times["exchange"] = self.exchange_seconds or 0.0
+        return max(times, key=times.__getitem__)
+
+    @property
+    def seconds(self) -> float:
+        """Returns the longest of the times."""
+        return max(self.compute_seconds, self.memory_seconds, self.exchange_seconds or 0.0)
+
+    @property
+    def examples_per_second(self) -> float:
+        """Returns the rate of all replicas."""
+        return self.examples / self.seconds
+
+    @property
+    def chip_examples_per_second(self) -> float:
+        """Returns the rate of a chip all of whose cores do as much."""
+        return self.examples_per_second / self.chips
+
+    @property
+    def most_chip_examples_per_second(self) -> float:
+        """Returns what a chip's arithmetic alone allows: no step is faster."""
+        return self.examples / self.compute_seconds / self.chips
 
     @property
     def dollars_per_million(self) -> float | None:
-        """Returns what a million images cost; None where no price is known."""
-        return self.tariff.dollars(1e6 / self.examples_per_second) if self.tariff else None
+        """Returns what a million images cost on chips that are used whole; None where no price is known."""
+        return self.chip_tariff.dollars(1e6 / self.chip_examples_per_second) if self.chip_tariff else None
 
 
 def model_step(compiled: Compiled, batch_size: int, result: PreflightResult, prices: Prices) -> Model | None:
-    """Returns what a step takes at best; None where it did not compile or nothing was counted.
+    """Returns what a step takes; None where it did not compile, nothing was counted or a peak is not known.
 
     Args:
         compiled: Of one replica.
@@ -59,37 +88,34 @@ def model_step(compiled: Compiled, batch_size: int, result: PreflightResult, pri
         result: What else is known of the step.
         prices: What devices cost.
     """
-    target = TARGETS[result.target]
-    peak = target.facts.peak_flops_per_second(ARITHMETIC)
-    if not compiled.flops or peak is None:
+    target = TARGETS.get(result.target)
+    peak = target and target.facts.peak_flops_per_second(ARITHMETIC)
+    bandwidth = target and target.facts.bandwidth_bytes_per_second()
+    if not (target and peak and bandwidth and compiled.flops and compiled.bytes_accessed):
         return None
-    bandwidth = target.facts.bandwidth_bytes_per_second()
-    times = {"arithmetic": compiled.flops / peak}
-    if compiled.bytes_accessed and bandwidth:
-        times["memory"] = compiled.bytes_accessed / bandwidth
-    if exchange := exchange_seconds(result.gradient_bytes, result.replicas, target):
-        times["exchange"] = exchange
-    bound = max(times, key=times.__getitem__)
     return Model(
         flops_per_example=compiled.flops / batch_size,
-        compute_seconds=times["arithmetic"],
-        memory_seconds=times.get("memory"),
-        exchange_seconds=times.get("exchange"),
-        bound=bound,
-        examples_per_second=result.replicas * batch_size / times[bound],
+        compute_seconds=compiled.flops / peak,
+        memory_seconds=compiled.bytes_accessed / bandwidth,
+        exchange_seconds=exchange_seconds(result.gradient_bytes, result.replicas, target),
+        examples=result.replicas * batch_size,
+        chips=result.replicas / target.facts.devices,
         tariff=prices.of_device(target.facts, result.replicas),
+        chip_tariff=prices.of_device(target.facts, target.facts.devices),
     )
 
 
 def exchange_seconds(gradient_bytes: int | None, replicas: int, target: Target) -> float | None:
     """Returns how long replicas take at best to sum their gradients; None: no speed is known.
 
-    Chips exchange; what the devices of one chip sum between them goes through its memory and is not counted.
+    Chips exchange, in a ring: what the devices of one chip sum between them goes through its memory and is
+    not counted. A machine has four chips, two by two: each has two neighbours there, whatever its links.
     """
     chips = -(-replicas // target.facts.devices)
-    if chips < 2 or gradient_bytes is None or target.exchange_gb_per_second is None:
+    if chips < 2 or gradient_bytes is None or target.link_gb_per_second is None:
         return None
-    return 2 * (chips - 1) / chips * gradient_bytes / (target.exchange_gb_per_second * 1e9)
+    neighbours = min(chips - 1, 2)
+    return 2 * (chips - 1) / chips * gradient_bytes / (neighbours * target.link_gb_per_second * 1e9)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +148,7 @@ class Published:
     target: str
     examples_per_second: float
     source: str
+    dtype_policy: str = "mixed_bfloat16"
 
 
 PUBLISHED = (
@@ -155,14 +182,17 @@ def check_models(
     for result, model in pairs:
         if model is None:
             continue
-        facts = TARGETS[result.target].facts
         what = f"{result.backbone}@{result.image_size}, batch {result.batch_size}, {result.target}"
         for row in PUBLISHED:
-            same = (row.backbone, row.image_size, row.target)
-            if same == (result.backbone, result.image_size, result.target):
-                a_chip = model.examples_per_second / result.replicas * facts.devices
+            same = (row.backbone, row.image_size, row.target, row.dtype_policy)
+            if same == (result.backbone, result.image_size, result.target, result.dtype_policy):
                 checks.append(
-                    Check(what=what, modelled=a_chip, measured=row.examples_per_second, source=row.source)
+                    Check(
+                        what=f"{what}, a chip",
+                        modelled=model.chip_examples_per_second,
+                        measured=row.examples_per_second,
+                        source=row.source,
+                    )
                 )
         checks += [
             Check(what=what, modelled=model.examples_per_second, measured=rate, source=f"record {record.id}")

@@ -17,7 +17,7 @@ def read_refusal(message: str) -> Compiled:
     """Returns what a compiler's error means; the message is kept, its start at least."""
     short = message.strip()[:_LIMIT]
     found = next((match for pattern in _USED if (match := pattern.search(message))), None)
-    if "RESOURCE_EXHAUSTED" in message:
+    if found or ("RESOURCE_EXHAUSTED" in message and "hbm" in message.lower()):
         return Compiled(
             status="too large",
             message=short,

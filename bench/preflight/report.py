@@ -14,16 +14,20 @@ from ..reporting.contents import Contents
 from ..reporting.html import render_markdown, render_page
 from ..reporting.numbers import format_number, format_percent, plain
 from ..reporting.tables import Table
-from .fitting import MOST_EXAMPLES, bracket
+from .fitting import MOST_COMPILES, MOST_EXAMPLES, bracket
 from .modelling import Check, Model, check_models, model_step
 from .results import LABEL, PreflightResult
 from .targets import TARGETS
 
+PAGE = "modelled.html"
 TITLE = f"Preflight: {LABEL}"
 EXPLANATION = (
     "The graph of the training step that this benchmark times, compiled by the device’s own compiler on a "
     "machine without the device. It is traced for one replica, without TensorFlow’s own TPU lowering. "
-    "Nothing ran: memory, FLOPs and bytes are the compiler’s, time, rate and dollars a roofline over them.",
+    "Nothing ran: memory, FLOPs and bytes are the compiler’s, time, rate and dollars a roofline over them "
+    "with published peaks. No step is faster than the arithmetic alone; the side of the memory is an "
+    "estimate, since the compiler’s bytes are soft by a factor of 2 either way. Real steps usually take "
+    "longer.",
 )
 # Said where a target is a GPU.
 _OF_GPUS = (
@@ -59,8 +63,11 @@ class Line:
         """Returns the largest batch that fits, and the smallest found that does not; empty: not known."""
         fits, too_large = self.bracket
         if too_large is None:
-            return f"{MOST_EXAMPLES:,} or more" if fits >= MOST_EXAMPLES else ""
-        return f"{fits:,} (not {too_large:,})" if fits else f"none: not even {too_large:,}"
+            ended = fits >= MOST_EXAMPLES or len(self.result.attempts) == MOST_COMPILES
+            return f"{fits:,} or more" if ended else ""
+        if not fits:
+            return f"under {too_large:,}" if too_large > 1 else "none: not even 1"
+        return f"{fits:,} (not {too_large:,})"
 
     @property
     def verdict(self) -> str:
@@ -75,7 +82,7 @@ class Line:
         """Returns the peak of the batch that was asked for against what the compiler allows, in GiB."""
         first = self.result.first
         size = first and (first.memory.peak if first.memory else first.needed_bytes)
-        if not size:
+        if not size or self.result.target not in TARGETS:
             return ""
         allowed = TARGETS[self.result.target].memory_bytes
         return f"{size / _GIB:.2f} of {allowed / _GIB:.2f} ({size / allowed:.0%})"
@@ -110,22 +117,18 @@ _COLUMNS = (
     _Column(
         header="GFLOP an example", text=_of_model(lambda model: format_number(model.flops_per_example / 1e9))
     ),
+    _Column(header="ms a step", text=_of_model(lambda model: format_number(1e3 * model.seconds))),
     _Column(
-        header="ms a step at best",
-        text=lambda line: (
-            format_number(
-                1e3 * line.result.replicas * line.result.batch_size / line.model.examples_per_second
-            )
-            if line.model
-            else ""
-        ),
+        header="images/s a chip",
+        text=_of_model(lambda model: format_number(model.chip_examples_per_second)),
     ),
     _Column(
-        header="images/s at best", text=_of_model(lambda model: format_number(model.examples_per_second))
+        header="arithmetic alone",
+        text=_of_model(lambda model: f"≤ {format_number(model.most_chip_examples_per_second)}"),
     ),
     _Column(
-        header="at the largest batch",
-        text=lambda line: format_number(line.at_largest.examples_per_second) if line.at_largest else "",
+        header="images/s a chip at the largest batch",
+        text=lambda line: format_number(line.at_largest.chip_examples_per_second) if line.at_largest else "",
     ),
     _Column(header="bound by", text=_of_model(lambda model: model.bound), numeric=False),
     _Column(
@@ -146,7 +149,10 @@ _BRIEF_COLUMNS = (
     _Column(header="peak GiB", text=lambda line: line.memory.partition(" (")[0]),
     _Column(header="largest", text=lambda line: line.largest.partition(" (")[0]),
     _Column(header="GFLOP", text=_of_model(lambda model: format_number(model.flops_per_example / 1e9))),
-    _Column(header="images/s ≤", text=_of_model(lambda model: format_number(model.examples_per_second))),
+    _Column(
+        header="images/s a chip",
+        text=_of_model(lambda model: format_number(model.chip_examples_per_second)),
+    ),
 )
 
 
@@ -172,8 +178,10 @@ def make_tables(lines: Sequence[Line], checks: Sequence[Check], *, brief: bool =
         _table(
             "preflight",
             f"Does it compile, does it fit ({LABEL})",
-            "At best: a roofline over the compiler’s FLOPs and bytes with published peaks; real steps take "
-            "longer. The compiler’s bytes are soft by a factor of 2.",
+            "Batch, memory and the time of a step are of a device as TensorFlow shows it, which of v2, v3 "
+            "and TPU7x is a core, half a chip; images a second and dollars are of a whole chip. “bound by” "
+            "says which side of the roofline is the longest; where it is the memory, the rate may be half or "
+            "twice that.",
             [(column.header, column.numeric) for column in columns],
             [[column.text(line) for column in columns] for line in lines],
         )
@@ -184,7 +192,8 @@ def make_tables(lines: Sequence[Line], checks: Sequence[Check], *, brief: bool =
                 "checks",
                 "Modelled beside measured",
                 "Images a second. The ratio says how far a roofline may be trusted: 1 would be a device that "
-                "reaches its published peaks.",
+                "reaches its published peaks. In MLPerf’s ResNet-50 (v1.5) the 3×3 convolution of a block "
+                "has the stride, in Keras’s (v1) the 1×1 before it, which is a little less work.",
                 [("step", False), ("modelled", True), ("measured", True), ("ratio", True), ("source", False)],
                 [
                     [one.what, *map(format_number, (one.modelled, one.measured, one.ratio)), one.source]
@@ -211,12 +220,11 @@ def make_sentences(lines: Sequence[Line]) -> list[str]:
         ]
         model = line.model
         if model and model.exchange_seconds is not None:
-            share = model.exchange_seconds / model.compute_seconds
+            share = model.exchange_seconds / model.seconds
             sentences.append(
                 f"{name}: summing {(line.result.gradient_bytes or 0) / 1e6:,.0f} MB of gradients over "
                 f"{line.result.replicas} replicas takes {1e3 * model.exchange_seconds:.3g} ms at best, "
-                f"{format_percent(share)} of the arithmetic ({LABEL}; the sum itself is in the compiled "
-                "program)."
+                f"{format_percent(share)} of the step ({LABEL}; the sum itself is in the compiled program)."
             )
         elif line.result.replicas > 1 and model:
             sentences.append(
@@ -224,35 +232,62 @@ def make_sentences(lines: Sequence[Line]) -> list[str]:
             )
     targets = [TARGETS[line.result.target] for line in lines if line.result.target in TARGETS]
     sentences += [_OF_GPUS] if any(target.platform == "cuda" for target in targets) else []
-    sentences += dict.fromkeys(advice for line in lines for advice in line.result.advice)
-    origins = {line.model.tariff.origin for line in lines if line.model and line.model.tariff}
+    sentences += _gather_advice(lines)
+    sentences += _describe_compilers(lines)
+    origins = {line.model.chip_tariff.origin for line in lines if line.model and line.model.chip_tariff}
     sentences += [f"Price: {origin}." for origin in sorted(origins)]
-    if any(line.model and not line.model.tariff for line in lines):
+    if any(line.model and not line.model.chip_tariff for line in lines):
         sentences.append(
             "No price is known where none stands: give one with --price 'TPU v5e=1.20', an hour a chip."
         )
     return [plain(sentence) for sentence in sentences]
 
 
+def _gather_advice(lines: Sequence[Line]) -> list[str]:
+    """Returns each piece of advice once, with the networks that it is for unless that is all of them."""
+    networks: dict[str, dict[str, None]] = {}
+    for line in lines:
+        for advice in line.result.advice:
+            networks.setdefault(advice, {})[f"{line.result.backbone}@{line.result.image_size}"] = None
+    all_of_them = {f"{line.result.backbone}@{line.result.image_size}" for line in lines}
+    return [
+        advice if names.keys() == all_of_them else f"{', '.join(names)}: {advice}"
+        for advice, names in networks.items()
+    ]
+
+
+def _describe_compilers(lines: Sequence[Line]) -> list[str]:
+    """Returns whose answers these are, and of when: a folder may hold those of several versions."""
+    days: dict[str, list[str]] = {}
+    for line in lines:
+        words = [f"{name} {version}" for name, version in sorted(line.result.versions.items())]
+        if words:
+            days.setdefault(", ".join(words), []).append(line.result.created[:10])
+    return [
+        f"Traced and compiled with {words}, on {min(dates)}"
+        + (f" to {max(dates)}." if min(dates) != max(dates) else ".")
+        for words, dates in days.items()
+    ]
+
+
 def write_reports(
     folder: Path, results: Sequence[PreflightResult], prices: Prices, records: Sequence[RunRecord]
-) -> Path:
-    """Writes modelled.html, modelled.md and modelled.json into a folder and returns the path of the first."""
+) -> None:
+    """Writes modelled.html, modelled.md and modelled.json into a folder."""
     lines = make_lines(results, prices)
     checks = check_models([(line.result, line.model) for line in lines], records)
     contents = Contents(title=TITLE, summary=EXPLANATION, tables=tuple(make_tables(lines, checks)))
     sentences = make_sentences(lines)
-    facts = msgspec.json.format(msgspec.json.encode([line_facts(line) for line in lines]), indent=1)
+    facts = msgspec.json.format(msgspec.json.encode([line_facts(line, records) for line in lines]), indent=1)
     for name, content in {
         "modelled.md": render_markdown(contents, sentences).encode(),
         "modelled.json": facts + b"\n",
-        "modelled.html": render_page(contents, (), sentences).encode(),
+        PAGE: render_page(contents, (), sentences).encode(),
     }.items():
         write_file(folder / name, content, overwrite=True)
-    return folder / "modelled.html"
 
 
-def line_facts(line: Line) -> dict[str, Any]:
+def line_facts(line: Line, records: Sequence[RunRecord] = ()) -> dict[str, Any]:
     """Returns a line as JSON can hold it; everything that is modelled stands under that name."""
     fits, too_large = line.bracket
     return {
@@ -263,6 +298,15 @@ def line_facts(line: Line) -> dict[str, Any]:
         "smallest_batch_that_does_not": too_large,
         "modelled": line.model and _model_facts(line.model),
         "modelled_at_largest_batch": line.at_largest and _model_facts(line.at_largest),
+        "beside_measured": [
+            {
+                "modelled": check.modelled,
+                "measured": check.measured,
+                "ratio": check.ratio,
+                "source": check.source,
+            }
+            for check in check_models([(line.result, line.model)], records)
+        ],
     }
 
 
@@ -274,8 +318,10 @@ def _model_facts(model: Model) -> dict[str, Any]:
         "exchange_seconds": model.exchange_seconds,
         "bound": model.bound,
         "examples_per_second": model.examples_per_second,
+        "examples_per_second_of_a_chip": model.chip_examples_per_second,
+        "at_most_by_arithmetic_alone": model.most_chip_examples_per_second,
         "dollars_per_million_examples": model.dollars_per_million,
-        "price": model.tariff.origin if model.tariff else None,
+        "price": model.chip_tariff.origin if model.chip_tariff else None,
     }
 
 

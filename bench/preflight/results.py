@@ -76,10 +76,31 @@ class PreflightResult(Struct, frozen=True, kw_only=True):
 
 
 def save_result(folder: Path, result: PreflightResult) -> Path:
-    """Writes a result in the place of an earlier one of the same step, and returns the file's path."""
+    """Writes a result in the place of an earlier one of the same step, and returns the file's path.
+
+    What the earlier one knew besides is kept: compiles take up to an hour each.
+    """
     path = folder / f"{result.name}.json"
+    if path.exists():
+        result = _keep_finished(result, _read(path))
     write_file(path, msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n", overwrite=True)
     return path
+
+
+def _keep_finished(result: PreflightResult, earlier: PreflightResult) -> PreflightResult:
+    if result.first is None or earlier.first is None or earlier.first.status == "stopped":
+        return result
+    if result.first.status == "stopped":
+        return earlier
+    if (result.versions, result.attempts[0]) != (earlier.versions, earlier.attempts[0]):
+        return result
+    tried = {one.batch_size for one in result.attempts if one.compiled.status != "stopped"}
+    besides = [
+        one for one in earlier.attempts if one.batch_size not in tried and one.compiled.status != "stopped"
+    ]
+    known = {one.batch_size for one in besides}
+    attempts = (*(one for one in result.attempts if one.batch_size not in known), *besides)
+    return msgspec.structs.replace(result, attempts=attempts)
 
 
 def read_results(folder: Path) -> list[PreflightResult]:
@@ -93,7 +114,10 @@ def read_results(folder: Path) -> list[PreflightResult]:
 
 def _read(path: Path) -> PreflightResult:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=PreflightResult)
+        result = msgspec.json.decode(path.read_bytes(), type=PreflightResult)
+        if result.schema_version != SCHEMA_VERSION:
+            raise msgspec.ValidationError(f"its schema_version is {result.schema_version}")
+        return result
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigurationError(
             f"A preflight result is a JSON file that this version wrote, whole ({error}). Remove it and run "

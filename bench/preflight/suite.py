@@ -11,21 +11,23 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from tpuens.errors import ConfigurationError, InterruptedRunError, TpuensError
+from tpuens.errors import ConfigurationError, InterruptedRunError, RunError, TpuensError
 from tpuens.training.interrupts import StopRequest, catch_stop_signals
 
 from ..execution.limits import Limits
+from ..measuring.scrubbing import publishable
 from ..records.record import Struct
 from .advice import describe_batch, describe_findings, describe_input
 from .cache import Cache
 from .child import AnswerT, StoppedError, ask_child
 from .fitting import find_largest
-from .messages import Compiled, CompileOrder, Export, ExportOrder
+from .messages import TEXT, Compiled, CompileOrder, Export, ExportOrder
 from .results import Attempt, PreflightResult, read_results, save_result
 from .stablehlo import read_findings
 from .targets import Target
 
-TEXT = "graph.mlir"
+# What is told of one job while the others go on: a full disk and no memory for a process are among it.
+_FAILURES = (StoppedError, TpuensError, OSError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,7 @@ class Preflight:
     on_progress: Callable[[str], None] = lambda words: None
     _request: StopRequest = field(default_factory=StopRequest)
     _locks: dict[ExportOrder, threading.Lock] = field(default_factory=dict)
+    _untraceable: dict[ExportOrder, str] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def run(
@@ -123,6 +126,7 @@ class Preflight:
 
         Raises:
             InterruptedRunError: Ctrl-C or SIGTERM; what is finished is kept, compiles in the cache included.
+            RunError: The folder cannot be written.
         """
         self.cache.adopt(read_results(folder))
         results: list[PreflightResult] = []
@@ -130,17 +134,21 @@ class Preflight:
             futures = [
                 pool.submit(self.look_at, job, on_attempt=partial(save_result, folder)) for job in jobs
             ]
-            for future in as_completed(futures):
-                if self._request.requested:
-                    for one in futures:
-                        one.cancel()
-                    raise InterruptedRunError(
-                        f"Stopped after {len(results)} of {len(jobs)}. What was compiled is kept: the same "
-                        f"command goes on from there. Results: {folder}"
-                    )
-                results.append(future.result())
-                save_result(folder, results[-1])
-                on_result(results[-1])
+            try:
+                for future in as_completed(futures):
+                    if self._request.requested:
+                        raise InterruptedRunError(
+                            f"Stopped after {len(results)} of {len(jobs)}. What was compiled is kept: the "
+                            f"same command goes on from there. Results: {folder}"
+                        )
+                    results.append(future.result())
+                    save_result(folder, results[-1])
+                    on_result(results[-1])
+            except BaseException:
+                self._request.requested = True  # the pool waits for its threads, and they for their children
+                for one in futures:
+                    one.cancel()
+                raise
         return results
 
     def look_at(
@@ -163,8 +171,8 @@ class Preflight:
                 exports.append(export)
                 graph = export.graph
                 compiled = self.compile(export, target, step.replicas, f"{job.title}, batch {batch_size}")
-            except (StoppedError, TpuensError) as error:
-                compiled = Compiled(status="stopped", message=str(error))
+            except _FAILURES as error:
+                compiled = Compiled(status="stopped", message=publishable(str(error)))
             attempts.append(Attempt(batch_size=batch_size, graph=graph, compiled=compiled))
             if compiled.status != "stopped":
                 on_attempt(self._make_result(job, attempts, exports))
@@ -174,8 +182,8 @@ class Preflight:
         if target is None:
             try:
                 exports.append(self.trace(step.order(step.batch_size), job.title))
-            except (StoppedError, TpuensError) as error:
-                reason = str(error)
+            except _FAILURES as error:
+                reason = publishable(str(error))
         else:
             find_largest(
                 lambda batch: compile_at(batch, target),
@@ -225,10 +233,16 @@ class Preflight:
         with lock:
             if export := self.cache.load_export(order):
                 return export
+            if order in self._untraceable:
+                raise StoppedError(self._untraceable[order])
             self.on_progress(f"{title}, batch {order.batch_size}: tracing")
             with tempfile.TemporaryDirectory() as place:
                 variables = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
-                export = self._ask("export", order, Export, place, variables)
+                try:
+                    export = self._ask("export", order, Export, place, variables)
+                except StoppedError as error:
+                    self._untraceable[order] = str(error)
+                    raise
                 self.cache.save_export(order, export, (Path(place) / TEXT).read_text())
             return export
 
@@ -253,7 +267,10 @@ class Preflight:
                 allowed_bytes=target.memory_bytes if target.platform == "cuda" else None,
             )
             compiled = self._ask("compile", order, Compiled, place, dict(os.environ))
-        self.cache.save_compiled(export.graph, target, replicas, compiled)
+        try:
+            self.cache.save_compiled(export.graph, target, replicas, compiled)
+        except RunError as error:  # the result still holds it
+            self.on_progress(f"{title}: the answer is not in the cache: {error}")
         return compiled
 
     def _ask(

@@ -50,10 +50,9 @@ class Target:
         replicas: How many devices that machine has.
         memory_gib: What the compiler allows a program on one device, in GiB: its own message when one does
             not fit (libtpu 0.0.42.1). Of a GPU all its memory: that compiler refuses nothing.
-        exchange_gb_per_second: What a chip gives and takes while all sum; None where no sheet was read. From
-            Google Cloud's TPU documentation (2026-11): the all-reduce bandwidth of a pod over its chips,
-            which for v5e and v6e is half of what all links of a chip move both ways; v5p's page has that
-            figure alone.
+        link_gb_per_second: Of one link of a chip, each way; None where no sheet was read. From Google Cloud's
+            TPU documentation (2026-11): the all-reduce bandwidth of a pod over its chips and the links of
+            each, four in a 2D torus and six in a 3D one; of v5p half of what its links move both ways.
         options: More of what the topology is made with.
         platform: A key of `COMPILERS`.
     """
@@ -63,7 +62,7 @@ class Target:
     topology: str
     replicas: int
     memory_gib: float
-    exchange_gb_per_second: float | None = None
+    link_gb_per_second: float | None = None
     options: dict[str, str] = field(default_factory=dict)
     platform: Literal["tpu", "cuda"] = "tpu"
 
@@ -108,7 +107,7 @@ TARGETS = {
             topology="v3:2x2",
             replicas=8,
             memory_gib=15.48,
-            exchange_gb_per_second=340_000 / 1024,
+            link_gb_per_second=340_000 / 1024 / 4,
         ),
         Target(
             name="v4",
@@ -116,7 +115,7 @@ TARGETS = {
             topology="v4:2x2x1",
             replicas=4,
             memory_gib=30.75,
-            exchange_gb_per_second=1_100_000 / 4096,
+            link_gb_per_second=1_100_000 / 4096 / 6,
             options={"chip_config_name": "megacore"},  # both cores of a chip as one device, as on a TPU VM
         ),
         Target(
@@ -125,7 +124,7 @@ TARGETS = {
             topology="v5e:2x2",
             replicas=4,
             memory_gib=15.75,
-            exchange_gb_per_second=51_200 / 256,
+            link_gb_per_second=51_200 / 256 / 4,
         ),
         Target(
             name="v5p",
@@ -133,7 +132,7 @@ TARGETS = {
             topology="v5p:2x2x1",
             replicas=4,
             memory_gib=95.74,
-            exchange_gb_per_second=1200 / 2,
+            link_gb_per_second=1200 / 2 / 6,
         ),
         Target(
             name="v6e",
@@ -141,7 +140,7 @@ TARGETS = {
             topology="v6e:2x2",
             replicas=4,
             memory_gib=31.25,
-            exchange_gb_per_second=102_400 / 256,
+            link_gb_per_second=102_400 / 256 / 4,
         ),
         Target(name="tpu7x", device="TPU7x", topology="tpu7x:2x2x1", replicas=8, memory_gib=94.75),
         _gpu("a100-40gb", "NVIDIA A100 40GB", A100_40GB),

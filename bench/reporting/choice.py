@@ -48,9 +48,9 @@ def choice_sentences(
         )
     if any(choice.modelled for choice in choices):
         sentences.append(
-            "Modelled is not measured: a roofline over what the compiler counted, so at best, and real steps "
-            "take longer. Such a row has no accuracy, no spread and no host cores, since nothing ran, and "
-            "its time counts neither start-up nor input."
+            "Modelled is not measured: a roofline over what the compiler counted, whose bytes are soft by a "
+            "factor of 2; real steps usually take longer. Such a row has no accuracy, no spread and no host "
+            "cores, since nothing ran, and its time counts neither start-up nor input."
         )
     if any(choice.accuracy is None and not choice.modelled for choice in choices):
         sentences.append(
@@ -220,9 +220,9 @@ def _brief_accuracy(choice: Choice) -> str:
     return _accuracy(choice).partition(" (")[0]
 
 
-def _at_best(sign: str, figure: str, choice: Choice) -> str:
-    """Returns a figure, with the sign of a bound where it is modelled."""
-    return f"{sign} {figure}" if choice.modelled else figure
+def _sign(figure: str, choice: Choice) -> str:
+    """Returns a figure, with the sign of an estimate where it is modelled."""
+    return f"≈ {figure}" if choice.modelled else figure
 
 
 _MACHINE = (
@@ -232,17 +232,15 @@ _MACHINE = (
 _FIGURES = (
     _Column(
         header="images/s",
-        text=lambda choice: _at_best("≤", format_number(choice.examples_per_second), choice),
+        text=lambda choice: _sign(format_number(choice.examples_per_second), choice),
         numeric=True,
     ),
     _Column(header="spread", text=_spread, numeric=True),
-    _Column(
-        header="time", text=lambda choice: _at_best("≥", _duration(choice.seconds), choice), numeric=True
-    ),
+    _Column(header="time", text=lambda choice: _sign(_duration(choice.seconds), choice), numeric=True),
     _Column(
         header="USD",
         text=lambda choice: (
-            _at_best("≥", format_number(choice.dollars), choice) if choice.dollars is not None else ""
+            _sign(format_number(choice.dollars), choice) if choice.dollars is not None else ""
         ),
         numeric=True,
     ),

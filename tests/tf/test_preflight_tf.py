@@ -101,6 +101,8 @@ def test_the_training_step_of_replicas_that_sum_compiles_for_two_generations(tmp
         assert found.first.status == "ok", found.first.message
         assert found.first.memory is not None
         assert found.first.flops is not None
+        text = Cache(tmp_path / "cache").read_text(found.attempts[0].graph or "")
+        assert "stablehlo.all_reduce" in text
         # Weights, two moments each, the images, at least.
         assert found.first.memory.peak > 3 * (found.gradient_bytes or 0)
         assert found.first.flops > 0

@@ -156,18 +156,34 @@ def test_a_roofline_takes_the_longest_of_arithmetic_memory_and_exchange() -> Non
     assert model.compute_seconds == pytest.approx(8e12 / 61.5e12)  # a core is half a chip
     assert model.bound == "arithmetic"
     assert model.examples_per_second == pytest.approx(128 / (8e12 / 61.5e12))
-    assert model.dollars_per_million == pytest.approx(2.0 / 3600 * 1e6 / model.examples_per_second)
+    # The price is a chip's, whose other core does as much.
+    assert model.chip_examples_per_second == pytest.approx(2 * model.examples_per_second)
+    assert model.dollars_per_million == pytest.approx(2.0 / 3600 * 1e6 / model.chip_examples_per_second)
+
+
+def test_where_the_memory_is_the_longest_the_arithmetic_alone_is_still_told() -> None:
+    compiled = msgspec.structs.replace(result().attempts[0].compiled, bytes_accessed=450e9)
+    model = model_step(compiled, 128, result(), PRICES)
+    assert model is not None
+    assert (model.bound, model.seconds) == ("memory", pytest.approx(1.0))
+    assert model.chip_examples_per_second == pytest.approx(256)
+    assert model.most_chip_examples_per_second == pytest.approx(256 / (8e12 / 61.5e12))
+
+
+def test_a_device_whose_bandwidth_nobody_read_has_no_model() -> None:
+    assert model_step(result().attempts[0].compiled, 128, result(target="tpu7x"), PRICES) is None
 
 
 def test_the_exchange_of_gradients_is_known_only_where_a_sheet_was_read() -> None:
-    assert exchange_seconds(400_000_000, 4, TARGETS["v5e"]) == pytest.approx(1.5 * 0.4e9 / 200e9)
+    assert exchange_seconds(400_000_000, 4, TARGETS["v5e"]) == pytest.approx(1.5 * 0.4e9 / 100e9)
+    assert exchange_seconds(400_000_000, 2, TARGETS["v5e"]) == pytest.approx(0.4e9 / 50e9)  # one link
     assert exchange_seconds(400_000_000, 1, TARGETS["v5e"]) is None
     assert exchange_seconds(400_000_000, 4, TARGETS["v2"]) is None
 
 
 def test_chips_exchange_and_not_their_cores() -> None:
-    # 8 cores are 4 chips, of 340 TB/s over 1,024 chips each.
-    assert exchange_seconds(400_000_000, 8, TARGETS["v3"]) == pytest.approx(1.5 * 0.4e9 / 332e9, rel=1e-3)
+    # 8 cores are 4 chips; each has two neighbours, at a fourth of 340 TB/s over 1,024 chips.
+    assert exchange_seconds(400_000_000, 8, TARGETS["v3"]) == pytest.approx(1.5 * 0.4e9 / 166e9, rel=1e-3)
     assert exchange_seconds(400_000_000, 2, TARGETS["v3"]) is None
 
 
@@ -443,11 +459,39 @@ def test_the_rate_at_the_largest_batch_stands_beside_that_of_the_one_asked_for()
     assert line.at_largest.examples_per_second == pytest.approx(2 * line.model.examples_per_second)
     (table,) = make_tables([line], [])
     row = dict(zip(table.headers, table.rows[0], strict=True))
-    assert (row["largest batch"], row["images/s at best"]) == ("512 (not 576)", "984")
-    assert row["at the largest batch"] == "1,970"
+    assert (row["largest batch"], row["images/s a chip"]) == ("512 (not 576)", "1,970")
+    assert row["images/s a chip at the largest batch"] == "3,940"
     facts = line_facts(line)
     assert facts["modelled_at_largest_batch"]["bound"] == "arithmetic"
     assert facts["largest_batch_that_fits"] == 512
+
+
+def test_how_far_the_search_for_the_largest_batch_came_is_told() -> None:
+    def largest(*said: tuple[int, str]) -> str:
+        attempts = tuple(
+            Attempt(batch_size=batch, graph="g", compiled=Compiled(status=status)) for batch, status in said
+        )
+        (line,) = make_lines([result(attempts=attempts)], PRICES)
+        return line.largest
+
+    assert largest((8, "ok")) == ""
+    assert largest((8, "too large")) == "under 8"
+    assert largest((8, "too large"), (1, "too large")) == "none: not even 1"
+    assert largest(*((2**power, "ok") for power in range(MOST_COMPILES))) == "32 or more"
+
+
+def test_advice_names_its_networks_where_it_is_not_for_all_and_compilers_are_named() -> None:
+    lines = make_lines(
+        [
+            result(advice=("For all.",), versions={"libtpu": "0.0.42.1"}),
+            result(backbone="vgg16", advice=("For all.", "For one.")),
+        ],
+        PRICES,
+    )
+    sentences = make_sentences(lines)
+    assert "For all." in sentences
+    assert "vgg16@224: For one." in sentences
+    assert "Traced and compiled with libtpu 0.0.42.1, on 2026-11-25." in sentences
 
 
 def test_the_table_fits_a_terminal() -> None:
