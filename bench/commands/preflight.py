@@ -71,7 +71,7 @@ def preflight(
     time_limit: Annotated[float, typer.Option(help="Seconds after which a compile is stopped.")] = 3600.0,
     memory_limit: Annotated[
         float | None,
-        typer.Option(help="GiB above which a compile is stopped (default: 0.9 of what is free, shared out)."),
+        typer.Option(help="GiB that all compiles together may hold (default: 0.9 of what is free)."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -213,8 +213,6 @@ def _run(
     memory_limit: float | None,
     on_result: "Callable[[], object]",
 ) -> "list[PreflightResult]":
-    from dataclasses import replace
-
     from rich.console import Console
 
     from tpuens.hardware.host import collect_host
@@ -226,8 +224,6 @@ def _run(
     limits = make_limits(time_limit, memory_limit)
     room = min(int(collect_host().cpu.usable_cores), limits.memory_bytes // _COMPILE_BYTES)
     workers = min(jobs or max(1, room), len(todo))
-    if memory_limit is None:
-        limits = replace(limits, memory_bytes=limits.memory_bytes // workers)
     console = Console(stderr=True)
     numbers = itertools.count(1)
 

@@ -20,7 +20,13 @@ from .results import PreflightResult
 from .targets import TARGETS, Compiler, Target
 
 # What decides how a step is traced, besides the versions of TensorFlow and Keras.
-_SOURCES = ("tpuens", "bench/preflight", "bench/scenarios")
+_SOURCES = (
+    "tpuens",
+    "bench/scenarios",
+    "bench/suites.py",
+    "bench/preflight/export.py",
+    "bench/preflight/stablehlo.py",
+)
 _TRACERS = ("tensorflow", "keras")
 
 StructT = TypeVar("StructT", bound=Struct)
@@ -103,8 +109,9 @@ class Cache:
 
 def _hash_sources() -> str:
     digest = hashlib.sha256()
-    for folder in _SOURCES:
-        for path in sorted((ROOT / folder).rglob("*.py")):
+    for name in _SOURCES:
+        source = ROOT / name
+        for path in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import TypeVar
 import msgspec
 import psutil
 
-from ..execution.limits import Limits
 from ..execution.live_worker import ROOT
 from ..measuring.scrubbing import publishable
 from ..records.record import Struct
@@ -36,13 +36,52 @@ class StoppedError(Exception):
     """A child that gave no answer; the text says why."""
 
 
+class CrowdedError(StoppedError):
+    """A child that had no room beside others; alone it may have."""
+
+
+class Room:
+    """The memory that children share; where they hold too much together, the youngest has to end.
+
+    Args:
+        limit: Bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: dict[int, int] = {}  # by process, the oldest first
+        self._lock = threading.Lock()
+
+    def note(self, pid: int, held: int) -> None:
+        """Notes what a child holds.
+
+        Raises:
+            StoppedError: It is the youngest, and all of them hold too much.
+        """
+        with self._lock:
+            self._held[pid] = held
+            together = sum(self._held.values())
+            if together <= self._limit or pid != next(reversed(self._held)):
+                return
+            too_much = f"{together / 2**30:.1f} GiB, more than the limit of {self._limit / 2**30:.1f} GiB"
+            if len(self._held) > 1:
+                raise CrowdedError(f"It and those beside it held {too_much}, and it was stopped.")
+            raise StoppedError(f"It held {too_much}, and was stopped. Raise --memory-limit.")
+
+    def forget(self, pid: int) -> None:
+        """Forgets a child that has ended."""
+        with self._lock:
+            self._held.pop(pid, None)
+
+
 def ask_child(
     module: str,
     order: Struct,
     answer: type[AnswerT],
     folder: Path,
     *,
-    limits: Limits,
+    seconds: float,
+    room: Room,
     variables: dict[str, str],
     should_stop: Callable[[], bool] = lambda: False,
     root: Path = ROOT,
@@ -54,12 +93,14 @@ def ask_child(
         order: What to do.
         answer: What it gives.
         folder: Empty; the child may leave more there.
-        limits: When it is stopped.
+        seconds: After which it is stopped.
+        room: That it shares with others.
         variables: The environment of the child.
         should_stop: Asked a few times a second whether to stop it.
         root: Where the module's package lies.
 
     Raises:
+        CrowdedError: It had no room beside others.
         StoppedError: It took too long or too much memory, was killed, or failed.
     """
     with (folder / _LOG).open("wb") as log:
@@ -76,36 +117,36 @@ def ask_child(
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(msgspec.json.encode(order))
             process.stdin.close()
-        why = _watch(process, limits, should_stop)
+        _watch(process, seconds, room, should_stop)
     finally:
         _kill(process.pid)
         process.wait()
-    if why is not None:
-        raise StoppedError(why)
+        room.forget(process.pid)
     if process.returncode:
         raise StoppedError(_explain_end(process.returncode, folder / _LOG))
     return msgspec.json.decode((folder / ANSWER).read_bytes(), type=answer)
 
 
-def _watch(process: subprocess.Popen[bytes], limits: Limits, should_stop: Callable[[], bool]) -> str | None:
-    """Returns why a process must be stopped; None once it has ended by itself."""
-    deadline = time.monotonic() + limits.seconds
+def _watch(
+    process: subprocess.Popen[bytes], seconds: float, room: Room, should_stop: Callable[[], bool]
+) -> None:
+    """Returns once a process has ended by itself.
+
+    Raises:
+        StoppedError: It must end before.
+    """
+    deadline = time.monotonic() + seconds
     while process.poll() is None:
         if should_stop():
-            return "It was stopped by the user."
+            raise StoppedError("It was stopped by the user.")
         if time.monotonic() > deadline:
-            return f"It took longer than {limits.seconds:.0f} s and was stopped. Raise --time-limit."
+            raise StoppedError(f"It took longer than {seconds:.0f} s and was stopped. Raise --time-limit.")
         with contextlib.suppress(psutil.Error):
             child = psutil.Process(process.pid)
-            resident = sum(one.memory_info().rss for one in [child, *child.children(recursive=True)])
-            if resident > limits.memory_bytes:
-                return (
-                    f"It held {resident / 2**30:.1f} GiB, more than the limit of "
-                    f"{limits.memory_bytes / 2**30:.1f} GiB, and was stopped. Raise --memory-limit, or give "
-                    "--jobs 1 so that one has all of it."
-                )
+            room.note(
+                process.pid, sum(one.memory_info().rss for one in [child, *child.children(recursive=True)])
+            )
         time.sleep(_POLL_SECONDS)
-    return None
 
 
 def _kill(pid: int) -> None:

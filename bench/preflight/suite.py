@@ -3,7 +3,7 @@
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -19,7 +19,7 @@ from ..measuring.scrubbing import publishable
 from ..records.record import Struct
 from .advice import describe_batch, describe_findings, describe_input
 from .cache import Cache
-from .child import AnswerT, StoppedError, ask_child
+from .child import AnswerT, CrowdedError, Room, StoppedError, ask_child
 from .fitting import find_largest
 from .messages import TEXT, Compiled, CompileOrder, Export, ExportOrder
 from .results import Attempt, PreflightResult, read_results, save_result
@@ -98,7 +98,7 @@ class Preflight:
     """Looks at jobs, each once.
 
     Attributes:
-        limits: Of each child.
+        limits: Seconds of each child, and the memory of all that run at a time.
         search: Whether to look for the largest batch that fits.
         on_progress: Told in words what is being done.
     """
@@ -107,10 +107,14 @@ class Preflight:
     limits: Limits
     search: bool = True
     on_progress: Callable[[str], None] = lambda words: None
+    _room: Room = field(init=False)
     _request: StopRequest = field(default_factory=StopRequest)
     _locks: dict[ExportOrder, threading.Lock] = field(default_factory=dict)
     _untraceable: dict[ExportOrder, str] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._room = Room(self.limits.memory_bytes)
 
     def run(
         self,
@@ -122,7 +126,8 @@ class Preflight:
     ) -> list[PreflightResult]:
         """Returns a result for every job, each saved in the folder after every compile.
 
-        What results in the folder tell of the same graphs is not compiled again.
+        What results in the folder tell of the same graphs is not compiled again. A job that has no memory
+        beside others waits until they are done.
 
         Raises:
             InterruptedRunError: Ctrl-C or SIGTERM; what is finished is kept, compiles in the cache included.
@@ -131,25 +136,37 @@ class Preflight:
         self.cache.adopt(read_results(folder))
         results: list[PreflightResult] = []
         with ThreadPoolExecutor(max_workers=workers) as pool, catch_stop_signals() as self._request:
-            futures = [
-                pool.submit(self.look_at, job, on_attempt=partial(save_result, folder)) for job in jobs
-            ]
+            found = self._look_at_all(jobs, pool, partial(save_result, folder))
             try:
-                for future in as_completed(futures):
+                for result in found:
                     if self._request.requested:
                         raise InterruptedRunError(
                             f"Stopped after {len(results)} of {len(jobs)}. What was compiled is kept: the "
                             f"same command goes on from there. Results: {folder}"
                         )
-                    results.append(future.result())
-                    save_result(folder, results[-1])
-                    on_result(results[-1])
+                    save_result(folder, result)
+                    results.append(result)
+                    on_result(result)
             except BaseException:
                 self._request.requested = True  # the pool waits for its threads, and they for their children
-                for one in futures:
-                    one.cancel()
+                pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return results
+
+    def _look_at_all(
+        self, jobs: Sequence[Job], pool: ThreadPoolExecutor, on_attempt: Callable[[PreflightResult], object]
+    ) -> Iterator[PreflightResult]:
+        """Yields results as they come, at last those of jobs that had no room beside others."""
+        futures = {pool.submit(self.look_at, job, on_attempt=on_attempt): job for job in jobs}
+        waiting = []
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except CrowdedError:
+                waiting.append(futures[future])
+                self.on_progress(f"{waiting[-1].title}: too little memory beside others, waits for them")
+        for job in waiting:
+            yield self.look_at(job, on_attempt=on_attempt)
 
     def look_at(
         self, job: Job, *, on_attempt: Callable[[PreflightResult], object] = lambda result: None
@@ -171,6 +188,8 @@ class Preflight:
                 exports.append(export)
                 graph = export.graph
                 compiled = self.compile(export, target, step.replicas, f"{job.title}, batch {batch_size}")
+            except CrowdedError:
+                raise
             except _FAILURES as error:
                 compiled = Compiled(status="stopped", message=publishable(str(error)))
             attempts.append(Attempt(batch_size=batch_size, graph=graph, compiled=compiled))
@@ -182,6 +201,8 @@ class Preflight:
         if target is None:
             try:
                 exports.append(self.trace(step.order(step.batch_size), job.title))
+            except CrowdedError:
+                raise
             except _FAILURES as error:
                 reason = publishable(str(error))
         else:
@@ -240,6 +261,8 @@ class Preflight:
                 variables = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
                 try:
                     export = self._ask("export", order, Export, place, variables)
+                except CrowdedError:
+                    raise
                 except StoppedError as error:
                     self._untraceable[order] = str(error)
                     raise
@@ -281,7 +304,8 @@ class Preflight:
             order,
             answer,
             Path(place),
-            limits=self.limits,
+            seconds=self.limits.seconds,
+            room=self._room,
             variables=variables,
             should_stop=lambda: self._request.requested,
         )

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.execution.limits import Limits
 from bench.preflight.cache import Cache
-from bench.preflight.child import ask_child
+from bench.preflight.child import Room, ask_child
 from bench.preflight.messages import Compiled, CompileOrder
 from bench.preflight.results import PreflightResult, read_results
 from bench.preflight.suite import Job, Preflight, Step
@@ -85,7 +85,8 @@ def test_what_is_too_large_is_refused_with_what_each_target_allows(tmp_path: Pat
             ),
             Compiled,
             place,
-            limits=Limits(seconds=60, memory_bytes=6 * 2**30),
+            seconds=60,
+            room=Room(6 * 2**30),
             variables=dict(os.environ),
         )
         assert compiled.status == "too large", compiled.message

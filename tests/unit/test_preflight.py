@@ -14,7 +14,7 @@ from bench.analysis.economics import Prices
 from bench.execution.limits import Limits
 from bench.preflight.advice import describe_batch, describe_findings
 from bench.preflight.cache import Cache
-from bench.preflight.child import StoppedError, ask_child
+from bench.preflight.child import CrowdedError, Room, StoppedError, ask_child
 from bench.preflight.fitting import MOST_COMPILES, bracket, find_largest
 from bench.preflight.messages import Compiled, CompileOrder, Export, ExportOrder, Memory
 from bench.preflight.modelling import check_models, exchange_seconds, model_step
@@ -216,7 +216,7 @@ def write_child(folder: Path, body: str) -> Path:
     return place
 
 
-def ask(folder: Path, body: str, limits: Limits = LIMITS, stop: bool = False) -> Compiled:
+def ask(folder: Path, body: str, seconds: float = 20, room: int = 4 * GIB, stop: bool = False) -> Compiled:
     place = write_child(folder, body)
     order = CompileOrder(text="t", topology="v3:2x2")
     return ask_child(
@@ -224,7 +224,8 @@ def ask(folder: Path, body: str, limits: Limits = LIMITS, stop: bool = False) ->
         order,
         Compiled,
         place,
-        limits=limits,
+        seconds=seconds,
+        room=Room(room),
         variables=dict(os.environ),
         should_stop=lambda: stop,
         root=folder,
@@ -256,15 +257,28 @@ def test_a_child_without_an_answer_says_why(tmp_path: Path, body: str, why: str)
 
 def test_a_child_that_takes_too_long_too_much_or_is_not_wanted_is_stopped(tmp_path: Path) -> None:
     body = "import time\ndef main(): time.sleep(60)"
-    for name, limits, stop, why in (
-        ("a", Limits(seconds=0, memory_bytes=GIB), False, "longer than 0 s"),
-        ("b", Limits(seconds=20, memory_bytes=1), False, "more than the limit"),
-        ("c", LIMITS, True, "by the user"),
+    for name, seconds, room, stop, why in (
+        ("a", 0, GIB, False, "longer than 0 s"),
+        ("b", 20, 1, False, "more than the limit"),
+        ("c", 20, GIB, True, "by the user"),
     ):
         folder = tmp_path / name
         folder.mkdir()
         with pytest.raises(StoppedError, match=why):
-            ask(folder, body, limits, stop)
+            ask(folder, body, seconds, room, stop)
+
+
+def test_of_children_that_hold_too_much_together_the_youngest_ends() -> None:
+    room = Room(10 * GIB)
+    room.note(1, 6 * GIB)
+    room.note(2, 3 * GIB)
+    room.note(1, 8 * GIB)  # too much with the other, which is the younger
+    with pytest.raises(CrowdedError, match=r"11\.0 GiB, more than the limit of 10\.0 GiB"):
+        room.note(2, 3 * GIB)
+    room.forget(2)
+    room.note(1, 9 * GIB)
+    with pytest.raises(StoppedError, match="Raise --memory-limit"):
+        room.note(1, 11 * GIB)
 
 
 class Faked(Preflight):

@@ -13,7 +13,7 @@ import pytest
 from bench.cli import app
 from bench.execution.limits import Limits
 from bench.preflight.cache import Cache
-from bench.preflight.child import StoppedError
+from bench.preflight.child import CrowdedError, StoppedError
 from bench.preflight.messages import TEXT, Compiled, Export, Memory
 from bench.preflight.refusals import read_refusal
 from bench.preflight.results import Attempt, PreflightResult, read_results, save_result
@@ -79,6 +79,24 @@ def test_a_full_disk_in_one_job_leaves_the_others_and_names_no_path(tmp_path: Pa
     assert told == results
     assert "No space left" in (results[0].reason or "")
     assert "anna" not in (results[0].reason or "")
+
+
+def test_a_job_without_room_beside_others_comes_last_and_has_its_answer(tmp_path: Path) -> None:
+    class Crowded(Faked):
+        failure = CrowdedError("It and those beside it held 11 GiB.")
+
+        def _ask(self, name, order, answer, place, variables):  # type: ignore[no-untyped-def]
+            if self.asked.count("compile") == 2:  # both had their turn
+                self.failure = StoppedError("It was killed.")
+            return super()._ask(name, order, answer, place, variables)
+
+    told = []
+    check = make(tmp_path, Crowded)
+    results = check.run(JOBS, tmp_path / "results", workers=1, on_result=told.append)
+    assert [one.target for one in told] == ["v3", "v2"]
+    assert results[1].reason == "It was killed."
+    assert check.asked.count("compile") == 3
+    assert check.asked.count("export") == 1
 
 
 def test_a_folder_that_cannot_be_written_stops_the_children(tmp_path: Path) -> None:
@@ -167,14 +185,12 @@ def test_a_child_ends_with_its_parent_even_where_that_is_killed(tmp_path: Path) 
     )
     code = (
         "import os, sys, pathlib\n"
-        "from bench.execution.limits import Limits\n"
-        "from bench.preflight.child import ask_child\n"
+        "from bench.preflight.child import Room, ask_child\n"
         "from bench.preflight.messages import Compiled, CompileOrder\n"
         "root = pathlib.Path(sys.argv[1])\n"
-        "limits = Limits(seconds=60, memory_bytes=2**40)\n"
         "order = CompileOrder(text='', topology='')\n"
-        "ask_child('some_child', order, Compiled, root / 'place', limits=limits, root=root,\n"
-        "          variables=dict(os.environ))\n"
+        "ask_child('some_child', order, Compiled, root / 'place', seconds=60, room=Room(2**40),\n"
+        "          variables=dict(os.environ), root=root)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
     written = tmp_path / "place" / "pid"
