@@ -199,7 +199,8 @@ def _choose_steps(
         )
     return [
         Step(backbone=name, image_size=size, batch_size=batch, dtype_policy=dtype_policy, replicas=replicas)
-        for name, size in dict.fromkeys(networks)
+        # Networks for large images take the compiler up to an hour: they come last.
+        for name, size in sorted(dict.fromkeys(networks), key=lambda network: network[1])
     ]
 
 

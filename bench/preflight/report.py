@@ -261,7 +261,7 @@ def _describe_compilers(lines: Sequence[Line]) -> list[str]:
     days: dict[str, list[str]] = {}
     for line in lines:
         words = [f"{name} {version}" for name, version in sorted(line.result.versions.items())]
-        if words:
+        if words and line.result.status == "ok":
             days.setdefault(", ".join(words), []).append(line.result.created[:10])
     return [
         f"Traced and compiled with {words}, on {min(dates)}"

@@ -204,6 +204,16 @@ def test_a_child_ends_with_its_parent_even_where_that_is_killed(tmp_path: Path) 
     assert gone
 
 
+def test_a_suite_begins_with_what_compiles_soon() -> None:
+    from bench.commands.preflight import _choose_steps
+
+    steps = _choose_steps(["suite", "seeds"], None, None, 8, "mixed_bfloat16", 1)
+    networks = [step.backbone for step in steps]
+    assert len(networks) == 7
+    assert networks[0] == "cifar_cnn"
+    assert networks[-1] == "efficientnetb7"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
