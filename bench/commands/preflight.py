@@ -134,6 +134,13 @@ def preflight(
             f"{len(failed)} of {len(found)} failed; the report says why, and the same command tries again "
             f"what the compiler gave no answer to. First: {failed[0].reason}"
         )
+    if unfit := [line for line in lines if line.verdict == "too large"]:
+        first = unfit[0]
+        raise RunError(
+            f"{len(unfit)} of {len(lines)} do not fit their device. First: {first.name}, batch "
+            f"{first.result.batch_size:,}, takes {first.memory.partition(' (')[0] or 'too many'} GiB. Give a "
+            "smaller --batch-size" + (f"; the largest that fits: {first.largest}." if first.largest else ".")
+        )
 
 
 def _show(lines: "list[Line]", records: "list[RunRecord]") -> None:

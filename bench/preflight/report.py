@@ -54,6 +54,11 @@ class Line:
     at_largest: Model | None = None
 
     @property
+    def name(self) -> str:
+        """Returns the network and the device, for a sentence."""
+        return f"{self.result.backbone}@{self.result.image_size} for {self.result.target}"
+
+    @property
     def bracket(self) -> tuple[int, int | None]:
         """Returns the largest batch that fits, 0 for none, and the smallest that does not, None for none."""
         return bracket({one.batch_size: one.compiled for one in self.result.attempts})
@@ -208,7 +213,7 @@ def make_sentences(lines: Sequence[Line]) -> list[str]:
     """Returns what the tables leave to say: refusals in the compiler's words, advice, prices, exchanges."""
     sentences = []
     for line in lines:
-        name = f"{line.result.backbone}@{line.result.image_size} for {line.result.target}"
+        name = line.name
         first = line.result.first
         said = line.result.reason or (first.message if first else None)
         if said:

@@ -227,6 +227,37 @@ def test_a_call_that_means_nothing_is_refused_in_words(arguments: list[str], mes
         app(["preflight", *arguments], standalone_mode=False)
 
 
+def test_a_batch_that_does_not_fit_ends_with_the_size_of_one_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.preflight import suite
+
+    class Large(Faked):
+        asked: list[str] = []  # noqa: RUF012
+
+        def _ask(self, name, order, answer, place, variables):  # type: ignore[no-untyped-def]
+            if name == "export":
+                (Path(place) / TEXT).write_text(str(order.batch_size))
+                return Export(graph=f"hash{order.batch_size}", gradient_bytes=10, parameters=5)
+            batch = int(Path(order.text).read_text())
+            if batch > 48:
+                return Compiled(status="too large", needed_bytes=batch * 2**28, message="RESOURCE_EXHAUSTED")
+            memory = msgspec.structs.replace(MEMORY, peak=batch * 2**28)
+            return Compiled(status="ok", memory=memory, flops=1e9, bytes_accessed=1e9)
+
+    monkeypatch.setenv("TPUENS_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(suite, "_installed", lambda name: True)
+    monkeypatch.setattr(suite, "Preflight", Large)
+    for name in ("load_compiled", "save_compiled"):  # which ask for the version of a compiler
+        monkeypatch.setattr(suite.Cache, name, lambda *args: None)
+    command = ["preflight", "--target", "v3", "--batch-size", "512", "--results", str(tmp_path / "results")]
+    with pytest.raises(
+        RunError, match=r"512, takes 128\.00 of 15\.48 GiB.*the largest that fits: 48 \(not 56\)"
+    ):
+        app(command, standalone_mode=False)
+    assert "48 (not 56)" in (tmp_path / "results" / "modelled.md").read_text()
+
+
 def test_a_static_look_at_many_replicas_asks_no_target(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
