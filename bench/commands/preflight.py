@@ -128,8 +128,11 @@ def preflight(
     else:
         _show(lines, records)
         typer.echo(f"report: {results / report.PAGE}")
-    failed = [one for one in found if one.status == "failed"]
-    if failed:
+    _end(found, lines)
+
+
+def _end(found: "list[PreflightResult]", lines: "list[Line]") -> None:
+    if failed := [one for one in found if one.status == "failed"]:
         raise RunError(
             f"{len(failed)} of {len(found)} failed; the report says why, and the same command tries again "
             f"what the compiler gave no answer to. First: {failed[0].reason}"

@@ -49,14 +49,19 @@ class Model:
     @property
     def bound(self) -> str:
         """Returns which of the times is the longest."""
-        times = {"arithmetic": self.compute_seconds, "memory": self.memory_seconds}
-        times["exchange"] = self.exchange_seconds or 0.0
-        return max(times, key=times.__getitem__)
+        return max((seconds, name) for name, seconds in self._times())[1]
 
     @property
     def seconds(self) -> float:
         """Returns the longest of the times."""
-        return max(self.compute_seconds, self.memory_seconds, self.exchange_seconds or 0.0)
+        return max(seconds for _, seconds in self._times())
+
+    def _times(self) -> tuple[tuple[str, float], ...]:
+        return (
+            ("arithmetic", self.compute_seconds),
+            ("memory", self.memory_seconds),
+            ("exchange", self.exchange_seconds or 0.0),
+        )
 
     @property
     def examples_per_second(self) -> float:
