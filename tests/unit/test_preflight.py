@@ -123,6 +123,18 @@ def test_the_largest_batch_is_found_in_few_compiles() -> None:
         assert fits >= truth * 0.8 - 1
 
 
+def test_the_search_comes_from_above_since_a_refusal_takes_seconds_and_a_fit_minutes() -> None:
+    def compile_at(batch: int) -> Compiled:
+        needed = 0.7 + 0.24 * batch
+        if needed > 15.48:
+            return Compiled(status="too large", needed_bytes=int(needed * GIB))
+        return Compiled(status="ok", memory=memory(needed, arguments=0.7))
+
+    said = find_largest(compile_at, 8, TARGETS["v3"].memory_bytes)
+    assert bracket(said) == (56, 64)
+    assert [one.status for one in said.values()].count("ok") == 2  # the first and the largest
+
+
 def test_a_network_that_does_not_fit_at_all_ends_with_one_example() -> None:
     said = find_largest(lambda batch: Compiled(status="too large", needed_bytes=40 * GIB), 8, 15 * GIB)
     assert bracket(said) == (0, 1)
@@ -386,8 +398,8 @@ def test_a_search_that_is_stopped_keeps_the_compiles_before_it_and_says_why(tmp_
     check = Killed(cache=Cache(tmp_path / "cache", lambda name: "1"), limits=LIMITS)
     check.asked = []
     (found,) = check.run(jobs, tmp_path / "results", workers=1)
-    assert [one.compiled.status for one in found.attempts] == ["ok", "stopped"]
-    assert on_file == [[], [], [1], [1]]  # tracing and compiling, twice
+    assert [one.compiled.status for one in found.attempts] == ["ok", "too large", "stopped"]
+    assert on_file == [[], [], [1], [1], [2], [2]]  # tracing and compiling, three times
     assert found.status == "ok"
     assert "largest batch ended at 14: It was killed." in make_sentences(make_lines([found], PRICES))[0]
     assert make_preflight(tmp_path).run(jobs, tmp_path / "results", workers=1)[0].attempts[1:]
