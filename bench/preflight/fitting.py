@@ -22,18 +22,17 @@ MOST_EXAMPLES = 65536
 
 
 def find_largest(
-    compile_at: Callable[[int], Compiled], first: int, allowed: int, *, search: bool = True
+    compile_at: Callable[[int], Compiled], said: Mapping[int, Compiled], allowed: int
 ) -> dict[int, Compiled]:
     """Returns what the compiler said, by batch size, in the order in which it was asked.
 
     Args:
         compile_at: Compiles a batch of that size.
-        first: The batch that was asked for; where it is refused or stopped the search ends.
+        said: What it said before, of one batch at least.
         allowed: Bytes that a program may have.
-        search: Look for the largest batch too.
     """
-    said = {first: compile_at(first)}
-    while search and len(said) < MOST_COMPILES and (batch := next_batch(said, allowed)) is not None:
+    said = dict(said)
+    while len(said) < MOST_COMPILES and (batch := next_batch(said, allowed)) is not None:
         said[batch] = compile_at(batch)
     return said
 

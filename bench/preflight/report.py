@@ -68,7 +68,7 @@ class Line:
         """Returns the largest batch that fits, and the smallest found that does not; empty: not known."""
         fits, too_large = self.bracket
         if too_large is None:
-            ended = fits >= MOST_EXAMPLES or len(self.result.attempts) == MOST_COMPILES
+            ended = fits >= MOST_EXAMPLES or len(self.result.attempts) >= MOST_COMPILES
             return f"{fits:,} or more" if ended else ""
         if not fits:
             return f"under {too_large:,}" if too_large > 1 else "none: not even 1"

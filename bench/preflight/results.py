@@ -75,8 +75,8 @@ class PreflightResult(Struct, frozen=True, kw_only=True):
         return self.attempts[0].compiled if self.attempts else None
 
 
-def save_result(folder: Path, result: PreflightResult) -> Path:
-    """Writes a result in the place of an earlier one of the same step, and returns the file's path.
+def save_result(folder: Path, result: PreflightResult) -> PreflightResult:
+    """Writes a result in the place of an earlier one of the same step, and returns what is written.
 
     What the earlier one knew besides is kept: compiles take up to an hour each.
     """
@@ -84,7 +84,7 @@ def save_result(folder: Path, result: PreflightResult) -> Path:
     if path.exists():
         result = _keep_finished(result, _read(path))
     write_file(path, msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n", overwrite=True)
-    return path
+    return result
 
 
 def _keep_finished(result: PreflightResult, earlier: PreflightResult) -> PreflightResult:
@@ -92,7 +92,7 @@ def _keep_finished(result: PreflightResult, earlier: PreflightResult) -> Preflig
         return result
     if result.first.status == "stopped":
         return earlier
-    if (result.versions, result.attempts[0]) != (earlier.versions, earlier.attempts[0]):
+    if (result.versions, result.attempts[0].graph) != (earlier.versions, earlier.attempts[0].graph):
         return result
     tried = {one.batch_size for one in result.attempts if one.compiled.status != "stopped"}
     besides = [

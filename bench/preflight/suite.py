@@ -154,7 +154,10 @@ class Preflight:
         return results
 
     def _look_at_all(
-        self, jobs: Sequence[Job], pool: ThreadPoolExecutor, on_attempt: Callable[[PreflightResult], object]
+        self,
+        jobs: Sequence[Job],
+        pool: ThreadPoolExecutor,
+        on_attempt: Callable[[PreflightResult], PreflightResult],
     ) -> Iterator[PreflightResult]:
         """Yields results as they come, at last those of jobs that had no room beside others."""
         futures = {pool.submit(self.look_at, job, on_attempt=on_attempt): job for job in jobs}
@@ -169,13 +172,14 @@ class Preflight:
             yield self.look_at(job, on_attempt=on_attempt)
 
     def look_at(
-        self, job: Job, *, on_attempt: Callable[[PreflightResult], object] = lambda result: None
+        self, job: Job, *, on_attempt: Callable[[PreflightResult], PreflightResult] = lambda result: result
     ) -> PreflightResult:
         """Returns what is found out about one job, whatever becomes of its children.
 
         Args:
             job: What to look at.
-            on_attempt: Told what is known after each compile that was not stopped: the next may take an hour.
+            on_attempt: Keeps what is known after each compile that was not stopped, since the next may take
+                an hour; returns it with what was kept earlier.
         """
         step, target = job.step, job.target
         attempts: list[Attempt] = []
@@ -194,7 +198,7 @@ class Preflight:
                 compiled = Compiled(status="stopped", message=publishable(str(error)))
             attempts.append(Attempt(batch_size=batch_size, graph=graph, compiled=compiled))
             if compiled.status != "stopped":
-                on_attempt(self._make_result(job, attempts, exports))
+                attempts[:] = on_attempt(self._make_result(job, attempts, exports)).attempts
             return compiled
 
         reason = None
@@ -206,12 +210,10 @@ class Preflight:
             except _FAILURES as error:
                 reason = publishable(str(error))
         else:
-            find_largest(
-                lambda batch: compile_at(batch, target),
-                step.batch_size,
-                target.memory_bytes,
-                search=self.search,
-            )
+            compile_at(step.batch_size, target)
+            if self.search:
+                said = {one.batch_size: one.compiled for one in attempts}
+                find_largest(lambda batch: compile_at(batch, target), said, target.memory_bytes)
         return self._make_result(job, attempts, exports, reason)
 
     def _make_result(

@@ -114,7 +114,7 @@ def test_the_largest_batch_is_found_in_few_compiles() -> None:
                 return Compiled(status="too large", needed_bytes=int(needed * GIB))
             return Compiled(status="ok", memory=memory(needed))
 
-        said = find_largest(compile_at, 8, TARGETS["v3"].memory_bytes)
+        said = find_largest(compile_at, {8: compile_at(8)}, TARGETS["v3"].memory_bytes)
         fits, too_large = bracket(said)
         truth = (15.48 - 1) / an_example
         assert len(said) <= MOST_COMPILES
@@ -130,18 +130,20 @@ def test_the_search_comes_from_above_since_a_refusal_takes_seconds_and_a_fit_min
             return Compiled(status="too large", needed_bytes=int(needed * GIB))
         return Compiled(status="ok", memory=memory(needed, arguments=0.7))
 
-    said = find_largest(compile_at, 8, TARGETS["v3"].memory_bytes)
+    said = find_largest(compile_at, {8: compile_at(8)}, TARGETS["v3"].memory_bytes)
     assert bracket(said) == (56, 64)
     assert [one.status for one in said.values()].count("ok") == 2  # the first and the largest
 
 
 def test_a_network_that_does_not_fit_at_all_ends_with_one_example() -> None:
-    said = find_largest(lambda batch: Compiled(status="too large", needed_bytes=40 * GIB), 8, 15 * GIB)
+    too_large = Compiled(status="too large", needed_bytes=40 * GIB)
+    said = find_largest(lambda batch: too_large, {8: too_large}, 15 * GIB)
     assert bracket(said) == (0, 1)
 
 
 def test_a_refusal_ends_the_search() -> None:
-    assert len(find_largest(lambda batch: Compiled(status="refused"), 8, 15 * GIB)) == 1
+    refused = Compiled(status="refused")
+    assert find_largest(lambda batch: refused, {8: refused}, 15 * GIB) == {8: refused}
 
 
 def test_a_program_that_is_too_large_says_by_how_much() -> None:
@@ -351,6 +353,26 @@ def test_what_results_of_another_machine_tell_is_not_compiled_again(tmp_path: Pa
     assert "compile" in other_version.asked
 
 
+def test_a_search_goes_on_from_what_an_earlier_one_found(tmp_path: Path) -> None:
+    step = Step(backbone="vgg16", image_size=32, batch_size=4, dtype_policy="float32")
+    jobs = [Job(step=step, target=TARGETS["v3"])]
+    (first,) = make_preflight(tmp_path).run(jobs, tmp_path / "results", workers=1)
+    asked = {one.batch_size for one in first.attempts}
+    (path,) = (tmp_path / "results").iterdir()
+    # Another way of searching had left a batch that this one would not have tried.
+    other = Attempt(batch_size=13, graph="hash13", compiled=Compiled(status="ok", memory=memory(14)))
+    last = Attempt(
+        batch_size=15, graph="hash15", compiled=Compiled(status="too large", needed_bytes=16 * GIB)
+    )
+    assert 13 not in asked
+    path.write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(first, attempts=(first.attempts[0], other, last)))
+    )
+    (second,) = make_preflight(tmp_path).run(jobs, tmp_path / "results", workers=1)
+    assert [one.batch_size for one in second.attempts] == [4, 13, 15, 14]
+    assert read_results(tmp_path / "results") == [second]
+
+
 def test_a_look_without_a_compiler_passes_over_results_of_one(tmp_path: Path) -> None:
     def find_version(name: str) -> str:
         if name in TARGETS["v3"].compiler.packages:
@@ -454,7 +476,8 @@ def test_a_static_look_compiles_nothing(tmp_path: Path) -> None:
 
 
 def test_a_result_comes_back_from_its_file_and_says_that_it_is_modelled(tmp_path: Path) -> None:
-    path = save_result(tmp_path, result())
+    assert save_result(tmp_path, result()) == result()
+    (path,) = tmp_path.iterdir()
     assert path.name == "modelled-v3-resnet50-224-mixed_bfloat16-b128.json"
     assert "modelled, not measured" in path.read_text()
     assert read_results(tmp_path) == [result()]
