@@ -78,14 +78,27 @@ class Prices:
             price = self._of_devices[facts.name]
             origin = f"{boards} × {facts.name}: {price:g} {CURRENCY}/h each, given by the user"
             return Tariff(dollars_per_hour=boards * price, origin=origin)
+        tariffs = [self._rent(price, boards) for price in self._find(facts)]
+        return min(tariffs, key=lambda tariff: tariff.dollars_per_hour, default=None)
+
+    def of_share(self, facts: DeviceFacts) -> Tariff | None:
+        """Returns what a board or chip costs an hour in a machine all of which is used; None: not known."""
+        if facts.name in self._of_devices:
+            return self.of_device(facts, facts.devices)
+        tariffs = []
+        for price in self._find(facts):
+            whole = self._rent(price, price.devices)
+            share = whole.dollars_per_hour / price.devices
+            tariffs.append(Tariff(dollars_per_hour=share, origin=whole.origin))
+        return min(tariffs, key=lambda tariff: tariff.dollars_per_hour, default=None)
+
+    def _find(self, facts: DeviceFacts) -> list[Price]:
         prices = [
             price
             for price in load_catalogue().prices
             if price.device == facts.name and price.currency == CURRENCY
         ]
-        own = [price for price in prices if price.sku in self._of_skus]
-        tariffs = [self._rent(price, boards) for price in own or prices]
-        return min(tariffs, key=lambda tariff: tariff.dollars_per_hour, default=None)
+        return [price for price in prices if price.sku in self._of_skus] or prices
 
     def _rent(self, price: Price, boards: int) -> Tariff:
         machines = math.ceil(boards / price.devices)

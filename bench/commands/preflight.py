@@ -14,9 +14,9 @@ from .report import PriceOption
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..preflight.report import Line
+    from ..preflight.jobs import Job, Step
+    from ..preflight.lines import Line
     from ..preflight.results import PreflightResult
-    from ..preflight.suite import Job, Step
     from ..records.record import RunRecord
 
 # Networks of the recipes that the suite `seeds` leaves to others: it is for large images.
@@ -85,8 +85,9 @@ def preflight(
 
     from ..analysis.economics import Prices, parse_prices
     from ..preflight import report
+    from ..preflight.jobs import Job, find_compilers
+    from ..preflight.lines import line_facts, make_lines
     from ..preflight.results import read_results
-    from ..preflight.suite import Job, find_compilers
     from ..preflight.targets import check_replicas, find_targets
     from ..records.store import read_folder
 
@@ -121,9 +122,9 @@ def preflight(
     except InterruptedRunError:
         write_report()  # single compiles of a job that was stopped are among the results
         raise
-    lines = report.make_lines(found, given)
+    lines = make_lines(found, given)
     if json:
-        facts = msgspec.json.encode([report.line_facts(line, records) for line in lines])
+        facts = msgspec.json.encode([line_facts(line, records) for line in lines])
         typer.echo(msgspec.json.format(facts, indent=2).decode())
     else:
         _show(lines, records)
@@ -171,7 +172,7 @@ def _choose_steps(
 ) -> "list[Step]":
     from tpuens.models.backbones import BACKBONES
 
-    from ..preflight.suite import Step
+    from ..preflight.jobs import Step
     from ..suites import SUITES
 
     if not names:

@@ -34,7 +34,7 @@ class Model:
         examples: In a step, of all replicas.
         chips: That the replicas use, as far as they fill them: one core of a chip with two is half a chip.
         tariff: Of the machine, in which a chip counts whole; None: no price is known.
-        chip_tariff: Of one chip.
+        chip_tariff: Of one chip's share in a machine that is used whole.
     """
 
     flops_per_example: float
@@ -106,7 +106,7 @@ def model_step(compiled: Compiled, batch_size: int, result: PreflightResult, pri
         examples=result.replicas * batch_size,
         chips=result.replicas / target.facts.devices,
         tariff=prices.of_device(target.facts, result.replicas),
-        chip_tariff=prices.of_device(target.facts, target.facts.devices),
+        chip_tariff=prices.of_share(target.facts),
     )
 
 

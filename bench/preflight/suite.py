@@ -3,15 +3,14 @@
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
-from tpuens.errors import ConfigurationError, InterruptedRunError, RunError, TpuensError
+from tpuens.errors import InterruptedRunError, RunError, TpuensError
 from tpuens.training.interrupts import StopRequest, catch_stop_signals
 
 from ..execution.limits import Limits
@@ -21,6 +20,7 @@ from .advice import describe_batch, describe_findings, describe_input
 from .cache import Cache
 from .child import AnswerT, CrowdedError, Room, StoppedError, ask_child
 from .fitting import find_largest
+from .jobs import Job
 from .messages import TEXT, Compiled, CompileOrder, Export, ExportOrder
 from .results import Attempt, PreflightResult, read_results, save_result
 from .stablehlo import read_findings
@@ -28,69 +28,6 @@ from .targets import Target
 
 # What is told of one job while the others go on: a full disk and no memory for a process are among it.
 _FAILURES = (StoppedError, TpuensError, OSError)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """A training step to look at.
-
-    Attributes:
-        batch_size: On each replica.
-    """
-
-    backbone: str
-    image_size: int
-    batch_size: int
-    dtype_policy: str
-    replicas: int = 1
-
-    def order(self, batch_size: int) -> ExportOrder:
-        """Returns the order to trace it with a batch."""
-        return ExportOrder(
-            backbone=self.backbone,
-            image_size=self.image_size,
-            batch_size=batch_size,
-            dtype_policy=self.dtype_policy,
-            replicas=self.replicas,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A step on a target; None where only what needs no compiler is wanted."""
-
-    step: Step
-    target: Target | None
-
-    @property
-    def title(self) -> str:
-        """Returns what a person reads while it runs."""
-        where = f" for {self.target.name}" if self.target else ""
-        return f"{self.step.backbone}@{self.step.image_size}{where}"
-
-
-def find_compilers(targets: Iterable[Target]) -> None:
-    """Holds this environment against what compiling for the targets needs.
-
-    Raises:
-        ConfigurationError: An extra is not installed.
-    """
-    for compiler in dict.fromkeys(target.compiler for target in targets):
-        missing = [name for name in compiler.packages if not _installed(name)]
-        if missing:
-            raise ConfigurationError(
-                f"Compiling for {compiler.need}, 1.2 GB, on Linux (x86-64) and Python 3.11 or later: "
-                f"pip install 'tpuens[{compiler.extra}]', or for the checks that need none give --static. "
-                f"Received: an environment without {', '.join(missing)}"
-            )
-
-
-def _installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 @dataclass

@@ -12,9 +12,10 @@ from bench.cli import app
 from bench.execution.limits import Limits
 from bench.preflight.cache import Cache
 from bench.preflight.child import Room, ask_child
+from bench.preflight.jobs import Job, Step
 from bench.preflight.messages import Compiled, CompileOrder
 from bench.preflight.results import PreflightResult, read_results
-from bench.preflight.suite import Job, Preflight, Step
+from bench.preflight.suite import Preflight
 from bench.preflight.targets import COMPILERS, TARGETS
 
 # Small images: the compiler takes 18 s for them, and 53 for 32×32.

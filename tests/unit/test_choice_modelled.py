@@ -66,8 +66,9 @@ def test_a_modelled_row_is_a_bound_that_counts_nothing_it_does_not_know():
     unknown = (choice.accuracy, choice.spread, choice.input_need, choice.start_up_seconds)
     assert unknown == (None, None, None, None)
     assert choice.reading == "modelled; start-up and input not counted"
-    (dear,), _ = model(preflight())
-    assert (dear.tariff, dear.dollars) == (None, None)
+    (rented,), _ = model(preflight())  # at the catalogue's price
+    assert rented.tariff.dollars_per_hour == 1.2
+    assert "Google Cloud v5litepod-1" in rented.tariff.origin
 
 
 def test_modelled_replicas_are_cores_or_chips_and_an_exchange_of_unknown_cost_is_said():

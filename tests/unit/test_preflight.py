@@ -16,13 +16,15 @@ from bench.preflight.advice import describe_batch, describe_findings
 from bench.preflight.cache import Cache
 from bench.preflight.child import CrowdedError, Room, StoppedError, ask_child
 from bench.preflight.fitting import MOST_COMPILES, bracket, find_largest
+from bench.preflight.jobs import Job, Step
+from bench.preflight.lines import line_facts, make_lines
 from bench.preflight.messages import Compiled, CompileOrder, Export, ExportOrder, Memory
 from bench.preflight.modelling import check_models, exchange_seconds, model_step
 from bench.preflight.refusals import read_refusal
-from bench.preflight.report import line_facts, make_lines, make_sentences, make_tables, write_reports
+from bench.preflight.report import make_sentences, make_tables, write_reports
 from bench.preflight.results import Attempt, PreflightResult, read_results, save_result
 from bench.preflight.stablehlo import add_all_reduce, read_findings, rewrite_copies, strip_locations
-from bench.preflight.suite import Job, Preflight, Step
+from bench.preflight.suite import Preflight
 from bench.preflight.targets import TARGETS, check_replicas, find_targets
 from tpuens.errors import ConfigurationError, InterruptedRunError
 
@@ -173,6 +175,18 @@ def test_a_roofline_takes_the_longest_of_arithmetic_memory_and_exchange() -> Non
     # The price is a chip's, whose other core does as much.
     assert model.chip_examples_per_second == pytest.approx(2 * model.examples_per_second)
     assert model.dollars_per_million == pytest.approx(2.0 / 3600 * 1e6 / model.chip_examples_per_second)
+
+
+def test_a_chip_costs_its_share_of_a_machine_that_is_used_whole() -> None:
+    one = result()
+    model = model_step(one.attempts[0].compiled, 128, one, Prices({}, []))
+    assert model is not None
+    assert model.chip_tariff is not None
+    assert model.chip_tariff.dollars_per_hour == pytest.approx(2.0)  # a fourth of a v3-8
+    assert "v3-8" in model.chip_tariff.origin
+    assert model.tariff is not None
+    assert model.tariff.dollars_per_hour == pytest.approx(8.0)  # of one core the whole machine is rented
+    assert "3 of its devices stand idle" in model.tariff.origin
 
 
 def test_where_the_memory_is_the_longest_the_arithmetic_alone_is_still_told() -> None:
@@ -431,7 +445,7 @@ def test_an_interrupted_suite_leaves_a_report_of_what_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bench.cli import app
-    from bench.preflight import suite
+    from bench.preflight import jobs, suite
     from tpuens.cli import run_app
 
     class Signalled(Faked):
@@ -446,7 +460,7 @@ def test_an_interrupted_suite_leaves_a_report_of_what_is_finished(
             return super()._ask(name, order, answer, place, variables)
 
     monkeypatch.setenv("TPUENS_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(suite, "_installed", lambda name: True)
+    monkeypatch.setattr(jobs, "_installed", lambda name: True)
     monkeypatch.setattr(suite, "Preflight", Signalled)
     for name in ("load_compiled", "save_compiled"):  # which ask for the version of a compiler
         monkeypatch.setattr(suite.Cache, name, lambda *args: None)
@@ -571,10 +585,10 @@ def test_a_missing_extra_is_one_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from bench.cli import app
-    from bench.preflight import suite
+    from bench.preflight import jobs
     from tpuens.cli import run_app
 
-    monkeypatch.setattr(suite, "_installed", lambda name: False)
+    monkeypatch.setattr(jobs, "_installed", lambda name: False)
     for target, extra in (("v3", "preflight"), ("h100", "preflight-gpu")):
         monkeypatch.setattr(sys, "argv", ["tpuens-bench", "preflight", "--target", target])
         with pytest.raises(SystemExit) as ended:

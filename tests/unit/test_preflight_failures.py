@@ -14,10 +14,11 @@ from bench.cli import app
 from bench.execution.limits import Limits
 from bench.preflight.cache import Cache
 from bench.preflight.child import CrowdedError, StoppedError
+from bench.preflight.jobs import Job, Step
 from bench.preflight.messages import TEXT, Compiled, Export, Memory
 from bench.preflight.refusals import read_refusal
 from bench.preflight.results import Attempt, PreflightResult, read_results, save_result
-from bench.preflight.suite import Job, Preflight, Step
+from bench.preflight.suite import Preflight
 from bench.preflight.targets import TARGETS
 from tpuens.errors import ConfigurationError, RunError
 
@@ -230,7 +231,7 @@ def test_a_call_that_means_nothing_is_refused_in_words(arguments: list[str], mes
 def test_a_batch_that_does_not_fit_ends_with_the_size_of_one_that_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.preflight import suite
+    from bench.preflight import jobs, suite
 
     class Large(Faked):
         asked: list[str] = []  # noqa: RUF012
@@ -246,7 +247,7 @@ def test_a_batch_that_does_not_fit_ends_with_the_size_of_one_that_does(
             return Compiled(status="ok", memory=memory, flops=1e9, bytes_accessed=1e9)
 
     monkeypatch.setenv("TPUENS_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(suite, "_installed", lambda name: True)
+    monkeypatch.setattr(jobs, "_installed", lambda name: True)
     monkeypatch.setattr(suite, "Preflight", Large)
     for name in ("load_compiled", "save_compiled"):  # which ask for the version of a compiler
         monkeypatch.setattr(suite.Cache, name, lambda *args: None)
