@@ -1,9 +1,12 @@
 """What things are called in every table and chart: machines, workloads, configurations, readings."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
+
+from tpuens.hardware.catalogue import describe_devices
 
 from ..records.record import Configuration, Environment, Parameter, RunRecord, Series, WorkloadKey
 
@@ -145,15 +148,14 @@ def machine_text(environment: Environment) -> str:
     cores = f"{environment.physical_cores or '?'} cores, {environment.logical_cores} threads"
     # Clouds call processors of several generations by one name.
     cores += ", AVX-512" if any(name.startswith("avx512") for name in environment.isa) else ""
-    accelerators: dict[str, int] = {}
-    for accelerator in environment.accelerators:
-        memory = f" ({accelerator.memory_bytes / 2**30:.0f} GiB)" if accelerator.memory_bytes else ""
-        name = f"{accelerator.model}{memory}"
-        accelerators[name] = accelerators.get(name, 0) + 1
+    accelerators = Counter((one.model, one.memory_bytes) for one in environment.accelerators)
     words = [
         f"{environment.cpu_model} ({cores})",
         f"{environment.memory_bytes / 2**30:.0f} GiB of memory",
-        *(f"{count} × {name}" for name, count in accelerators.items()),
+        *(
+            describe_devices(model, count) + (f" of {memory / 2**30:.0f} GiB" if memory else "")
+            for (model, memory), count in accelerators.items()
+        ),
         environment.operating_system,
         f"in {environment.container}" if environment.container else "",
     ]

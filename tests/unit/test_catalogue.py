@@ -3,6 +3,8 @@ import re
 
 import pytest
 
+from bench.analysis.labels import machine_text
+from bench.records.record import Accelerator
 from tpuens.hardware.catalogue import describe_devices, find_device, load_catalogue
 
 
@@ -145,3 +147,8 @@ def test_every_price_is_of_a_known_device_with_currency_day_and_source():
         assert re.fullmatch(r"[A-Z]{3}", price.currency)
         assert datetime.date.fromisoformat(price.date) <= datetime.date.today()
         assert price.source
+
+
+def test_a_machine_tells_cores_from_chips(records):
+    cores = tuple(Accelerator(kind="tpu", model="TPU v3", memory_bytes=16 * 2**30) for _ in range(8))
+    assert "TPU v3, 8 cores (4 chips) of 16 GiB" in machine_text(records.environment(accelerators=cores))

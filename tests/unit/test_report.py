@@ -113,7 +113,7 @@ def test_a_report_says_in_words_what_was_measured_where(html):
     for sentence in (
         "26 runs (22 ok, 2 failed, 2 skipped) of the suite quick on 2 machines",
         "laptop : Example CPU 9000 (4 cores, 8 threads, AVX-512), 16 GiB of memory, Linux 6.1",
-        "1 × Example GPU 200 (139 GiB)",
+        "1 × Example GPU 200 of 139 GiB",
         "Runs were repeated up to 3 times",
         "One run claims no comparison",
         "ratio of single runs; no comparison is claimed",
