@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 import psutil
 
-from ..execution.live_worker import ROOT
+from ..execution.live_worker import ROOT, WITH_PARENT
 from ..measuring.scrubbing import publishable
 from ..records.record import Struct
 from .messages import ANSWER
@@ -20,14 +20,7 @@ from .messages import ANSWER
 _LOG = "log.txt"
 _LOG_LINES = 5
 _POLL_SECONDS = 0.2
-# On Linux it ends with its parent, also where that is killed: a compile holds up to 10 GB for an hour.
-_START = """
-import ctypes, importlib, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-sys.path[0] = sys.argv[1]
-importlib.import_module(sys.argv[3]).main()
-"""
+_START = f"{WITH_PARENT}\nimport importlib; importlib.import_module(sys.argv[3]).main()"
 
 AnswerT = TypeVar("AnswerT", bound=Struct)
 

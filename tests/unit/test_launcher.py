@@ -1,5 +1,6 @@
 """The launcher against programs that behave as badly as workers can, in the worker's place."""
 
+import subprocess
 import sys
 import textwrap
 import time
@@ -59,6 +60,35 @@ def test_a_kill_names_memory_as_the_likely_cause(tmp_path: Path) -> None:
     record = launch(tmp_path, "import os; os.kill(os.getpid(), 9)")
     assert record.status == "failed"
     assert "SIGKILL" in (record.reason or "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a child's end with its parent is Linux's")
+def test_a_held_worker_ends_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent("""
+            import os, pathlib, signal, subprocess, sys, time
+            from bench.execution.live_worker import WITH_PARENT
+            place = pathlib.Path(sys.argv[1])
+            child = WITH_PARENT + "import pathlib, time; pathlib.Path(sys.argv[2]).touch(); time.sleep(60)"
+            command = [sys.executable, "-c", child, ".", str(place / "started")]
+            process = subprocess.Popen(command, start_new_session=True)
+            while not (place / "started").exists():
+                time.sleep(0.01)
+            os.killpg(process.pid, signal.SIGSTOP)
+            (place / "pid").write_text(str(process.pid))
+            time.sleep(60)
+        """), str(tmp_path)]
+    )  # fmt: skip
+    written = tmp_path / "pid"
+    deadline = time.monotonic() + 30
+    while not (written.exists() and written.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child = psutil.Process(int(written.read_text()))
+    assert child.status() == psutil.STATUS_STOPPED
+    parent.kill()
+    parent.wait()
+    gone, _ = psutil.wait_procs([child], timeout=10)
+    assert gone
 
 
 def test_a_hang_is_stopped_at_the_time_limit_and_names_the_phase(tmp_path: Path) -> None:
