@@ -20,7 +20,7 @@ from ..peers.readings import SAMPLES_FILE, CommandSamples
 from ..records.atomic import write_file
 from ..records.record import Environment, RunRecord
 from ..records.store import read_folder, write_record
-from .live_worker import ROOT
+from .start import ROOT
 
 FEW, MANY = 18, 1000
 _REFERENCE = ROOT / "results" / "reference"

@@ -35,23 +35,13 @@ from .messages import (
     decode_message,
     encode_message,
 )
+from .start import ROOT, WITH_PARENT
 from .worker import BOTH_ARMS, OUT_OF_MEMORY, SPAWNED_AT, TAKES_TURNS
 
 LOG_TAIL_LINES = 30
 POLL_SECONDS = 0.25
 CHECK_SECONDS = 1.0
 STOP_SECONDS = 5.0
-# The parent of this package's folder: put first on the worker's path, so that no folder of the name
-# `bench` in the user's working directory can stand in for ours.
-ROOT = Path(__file__).resolve().parents[2]
-# What a child begins with: our path first; and on Linux it ends with its parent, also where that is killed
-# and the child is held or busy.
-WITH_PARENT = """
-import sys; sys.path[0] = sys.argv[1]
-import ctypes, signal
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-"""
 _START = f"{WITH_PARENT}\nfrom bench.execution.worker import main; main()"
 _SIGKILL = getattr(signal, "SIGKILL", 9)
 

@@ -17,7 +17,7 @@ from ..records.atomic import write_file
 from ..records.record import RunRecord
 from ..records.store import read_folder
 from ..suites import Request
-from .live_worker import ROOT
+from .start import ROOT
 from .suite_run import PLAN_FILE
 
 _START = "import sys; sys.path[0] = sys.argv.pop(1); from tpuens.bench_command import main; main()"

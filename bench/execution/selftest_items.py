@@ -17,7 +17,7 @@ from .compare_run import run_comparison
 from .items import Item
 from .launcher import launch_run
 from .limits import default_limits
-from .live_worker import ROOT
+from .start import ROOT
 
 STRATEGY = "cpu"
 BUDGET_SECONDS = 180.0  # of a comparison

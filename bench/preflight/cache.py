@@ -12,7 +12,7 @@ import msgspec
 
 from tpuens.data.photographs import cache_folder
 
-from ..execution.live_worker import ROOT
+from ..execution.start import ROOT
 from ..records.atomic import write_file
 from ..records.record import Struct
 from .messages import Compiled, Export, ExportOrder

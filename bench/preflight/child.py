@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 import psutil
 
-from ..execution.live_worker import ROOT, WITH_PARENT
+from ..execution.start import ROOT, WITH_PARENT
 from ..measuring.scrubbing import publishable
 from ..records.record import Struct
 from .messages import ANSWER

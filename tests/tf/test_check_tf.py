@@ -10,7 +10,7 @@ from bench.cli import app
 from bench.execution.compare_run import run_comparison
 from bench.execution.launcher import launch_run
 from bench.execution.limits import default_limits
-from bench.execution.live_worker import ROOT
+from bench.execution.start import ROOT
 from bench.records.record import RunRecord
 from bench.records.store import write_record
 from bench.suites import Request, Scenario

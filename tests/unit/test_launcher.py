@@ -67,7 +67,7 @@ def test_a_held_worker_ends_with_a_launcher_that_is_killed(tmp_path: Path) -> No
     parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent("""
             import os, pathlib, signal, subprocess, sys, time
-            from bench.execution.live_worker import WITH_PARENT
+            from bench.execution.start import WITH_PARENT
             place = pathlib.Path(sys.argv[1])
             child = WITH_PARENT + "import pathlib, time; pathlib.Path(sys.argv[2]).touch(); time.sleep(60)"
             command = [sys.executable, "-c", child, ".", str(place / "started")]
