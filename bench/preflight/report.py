@@ -49,12 +49,13 @@ def _of_model(text: Callable[[Model], str]) -> Callable[[Line], str]:
     return lambda line: text(line.model) if line.model else ""
 
 
+_DTYPE_POLICY = _Column(header="dtype policy", text=lambda line: line.result.dtype_policy, numeric=False)
 _COLUMNS = (
     _Column(
         header="network", text=lambda line: f"{line.result.backbone}@{line.result.image_size}", numeric=False
     ),
     _Column(header="target", text=lambda line: line.result.target, numeric=False),
-    _Column(header="dtype policy", text=lambda line: line.result.dtype_policy, numeric=False),
+    _DTYPE_POLICY,
     _Column(
         header="batch",
         text=lambda line: (
@@ -73,12 +74,12 @@ _COLUMNS = (
         text=_of_model(lambda model: format_number(model.chip_examples_per_second)),
     ),
     _Column(
-        header="arithmetic alone",
-        text=_of_model(lambda model: f"≤ {format_number(model.most_chip_examples_per_second)}"),
+        header="at the largest batch",
+        text=lambda line: format_number(line.at_largest.chip_examples_per_second) if line.at_largest else "",
     ),
     _Column(
-        header="images/s a chip at the largest batch",
-        text=lambda line: format_number(line.at_largest.chip_examples_per_second) if line.at_largest else "",
+        header="by arithmetic alone",
+        text=_of_model(lambda model: f"≤ {format_number(model.most_chip_examples_per_second)}"),
     ),
     _Column(header="bound by", text=_of_model(lambda model: model.bound), numeric=False),
     _Column(
@@ -109,10 +110,13 @@ _BRIEF_COLUMNS = (
 def make_tables(lines: Sequence[Line], checks: Sequence[Check], *, brief: bool = False) -> list[Table]:
     """Returns the table of results, and where there is something to hold them against, that of checks."""
     columns = [column for column in (_BRIEF_COLUMNS if brief else _COLUMNS) if any(map(column.text, lines))]
+    policies = {line.result.dtype_policy for line in lines}
+    if len(policies) == 1 and _DTYPE_POLICY in columns:
+        columns.remove(_DTYPE_POLICY)
     tables = [
         _table(
             "preflight",
-            f"Does it compile, does it fit ({LABEL})",
+            f"Does it compile, does it fit, in {' and '.join(sorted(policies))} ({LABEL})",
             "Batch, memory and the time of a step are of a device as TensorFlow shows it, which of v2, v3 "
             "and TPU7x is a core, half a chip; images a second and dollars are of a whole chip. “bound by” "
             "says which side of the roofline is the longest; where it is the memory, the rate may be half or "

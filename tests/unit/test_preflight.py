@@ -523,7 +523,11 @@ def test_the_rate_at_the_largest_batch_stands_beside_that_of_the_one_asked_for()
     (table,) = make_tables([line], [])
     row = dict(zip(table.headers, table.rows[0], strict=True))
     assert (row["largest batch"], row["images/s a chip"]) == ("512 (not 576)", "1,970")
-    assert row["images/s a chip at the largest batch"] == "3,940"
+    assert row["at the largest batch"] == "3,940"
+    assert table.title.startswith("Does it compile, does it fit, in mixed_bfloat16 (")
+    assert "dtype policy" not in row  # one for all
+    several = make_lines([result(), result(dtype_policy="float32")], PRICES)
+    assert "dtype policy" in make_tables(several, [])[0].headers
     facts = line_facts(line)
     assert facts["modelled_at_largest_batch"]["bound"] == "arithmetic"
     assert facts["largest_batch_that_fits"] == 512
