@@ -14,8 +14,9 @@ from .report import PriceOption
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..preflight.jobs import Job, Step
+    from ..preflight.jobs import Job
     from ..preflight.lines import Line
+    from ..preflight.messages import Step
     from ..preflight.results import PreflightResult
     from ..records.record import RunRecord
 
@@ -172,7 +173,7 @@ def _choose_steps(
 ) -> "list[Step]":
     from tpuens.models.backbones import BACKBONES
 
-    from ..preflight.jobs import Step
+    from ..preflight.messages import Step
     from ..suites import SUITES
 
     if not names:

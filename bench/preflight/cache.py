@@ -15,7 +15,7 @@ from tpuens.data.photographs import cache_folder
 from ..execution.start import ROOT
 from ..records.atomic import write_file
 from ..records.record import Struct
-from .messages import Compiled, Export, ExportOrder
+from .messages import Compiled, Export, Step
 from .results import PreflightResult
 from .targets import TARGETS, Compiler, Target
 
@@ -57,7 +57,7 @@ class Cache:
         """Returns the text of a graph."""
         return gzip.decompress(self.text_path(graph).read_bytes()).decode()
 
-    def load_export(self, order: ExportOrder) -> Export | None:
+    def load_export(self, order: Step) -> Export | None:
         """Returns what was traced for this order by this very code; None where nothing was."""
         export = _load(self._export_path(order), Export)
         try:
@@ -67,7 +67,7 @@ class Cache:
             return None
         return export
 
-    def save_export(self, order: ExportOrder, export: Export, text: str) -> None:
+    def save_export(self, order: Step, export: Export, text: str) -> None:
         """Keeps a traced step."""
         write_file(self.text_path(export.graph), gzip.compress(text.encode(), mtime=0), overwrite=True)
         _save(self._export_path(order), export)
@@ -97,7 +97,7 @@ class Cache:
         except importlib.metadata.PackageNotFoundError:
             return False
 
-    def _export_path(self, order: ExportOrder) -> Path:
+    def _export_path(self, order: Step) -> Path:
         versions = [self._find_version(name) for name in _TRACERS]
         return self._folder / "exports" / f"{_hash(order, self._code, *versions)}.json"
 

@@ -23,20 +23,20 @@ from ..scenarios.workload import (
 )
 from ..suites import Request, Scenario
 from .advice import PYTHON_OPERATIONS
-from .messages import ANSWER, TEXT, Export, ExportOrder
+from .messages import ANSWER, TEXT, Export, Step
 from .stablehlo import add_all_reduce, hash_graph, rewrite_copies, strip_locations
 
 
 def main() -> None:
     """Reads an order from standard input and leaves the text and what is known of it in the folder named."""
     folder = Path(sys.argv[2])
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=ExportOrder)
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Step)
     text, export = export_step(order)
     (folder / TEXT).write_text(text)
     (folder / ANSWER).write_bytes(msgspec.json.encode(export))
 
 
-def export_step(order: ExportOrder) -> tuple[str, Export]:
+def export_step(order: Step) -> tuple[str, Export]:
     """Returns the StableHLO of a training step of one replica, and what is known of it.
 
     What XLA cannot compile is found here, since TensorFlow lowers every operation to XLA's for the CPU.

@@ -14,9 +14,9 @@ from .messages import Compiled
 # TPUs lay out batches in eights; below two of them every single example counts.
 _STEP = 8
 # The first look at what does not fit: so many times the guess.
-_OVER = 1.5
-# No more compiles than these, the first within.
-MOST_COMPILES = 6
+_OVER = 2.5
+# No more compiles than these, the first within; most of them are refusals.
+MOST_COMPILES = 8
 # Beyond it nobody trains a network on one device, and compiling takes long.
 MOST_EXAMPLES = 65536
 
@@ -44,9 +44,9 @@ def next_batch(said: Mapping[int, Compiled], allowed: int) -> int | None:
     fits, too_large = bracket(said)
     if too_large is None and fits >= MOST_EXAMPLES:
         return None
-    step = _step(fits)
-    if too_large is not None and too_large - fits <= step:
+    if is_known(said):
         return None
+    step = _step(fits)
     guess = _predict(said, allowed)
     if guess is None:
         guess = 2 * fits if too_large is None else (fits + too_large) // 2
@@ -55,6 +55,12 @@ def next_batch(said: Mapping[int, Compiled], allowed: int) -> int | None:
     lowest = fits + step if fits else 1
     highest = MOST_EXAMPLES if too_large is None else max(too_large - _step(too_large - 1), lowest)
     return min(max(_round_up(guess), lowest), highest)
+
+
+def is_known(said: Mapping[int, Compiled]) -> bool:
+    """Returns whether the largest batch is known closely enough: to an eighth."""
+    fits, too_large = bracket(said)
+    return too_large is not None and too_large - fits <= _step(fits)
 
 
 def bracket(said: Mapping[int, Compiled]) -> tuple[int, int | None]:

@@ -6,33 +6,8 @@ from importlib import metadata
 
 from tpuens.errors import ConfigurationError
 
-from .messages import ExportOrder
+from .messages import Step
 from .targets import Target
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """A training step to look at.
-
-    Attributes:
-        batch_size: On each replica.
-    """
-
-    backbone: str
-    image_size: int
-    batch_size: int
-    dtype_policy: str
-    replicas: int = 1
-
-    def order(self, batch_size: int) -> ExportOrder:
-        """Returns the order to trace it with a batch."""
-        return ExportOrder(
-            backbone=self.backbone,
-            image_size=self.image_size,
-            batch_size=batch_size,
-            dtype_policy=self.dtype_policy,
-            replicas=self.replicas,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

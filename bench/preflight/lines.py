@@ -8,7 +8,8 @@ import msgspec
 
 from ..analysis.economics import Prices
 from ..records.record import RunRecord
-from .fitting import MOST_COMPILES, MOST_EXAMPLES, bracket
+from .fitting import MOST_COMPILES, MOST_EXAMPLES, bracket, is_known
+from .messages import Compiled
 from .modelling import Model, check_models, model_step
 from .results import LABEL, PreflightResult
 from .targets import TARGETS
@@ -38,18 +39,29 @@ class Line:
     @property
     def bracket(self) -> tuple[int, int | None]:
         """Returns the largest batch that fits, 0 for none, and the smallest that does not, None for none."""
-        return bracket({one.batch_size: one.compiled for one in self.result.attempts})
+        return bracket(self._said)
+
+    @property
+    def searched(self) -> bool:
+        """Returns whether the search for the largest batch came to its end."""
+        fits, too_large = self.bracket
+        ended = len(self._said) >= MOST_COMPILES or (too_large is None and fits >= MOST_EXAMPLES)
+        return ended or is_known(self._said)
+
+    @property
+    def _said(self) -> dict[int, Compiled]:
+        return {one.batch_size: one.compiled for one in self.result.attempts}
 
     @property
     def largest(self) -> str:
-        """Returns the largest batch that fits, and the smallest found that does not; empty: not known."""
+        """Returns the largest batch found to fit, and the smallest found that does not; empty: not known."""
         fits, too_large = self.bracket
-        if too_large is None:
-            ended = fits >= MOST_EXAMPLES or len(self.result.attempts) >= MOST_COMPILES
-            return f"{fits:,} or more" if ended else ""
-        if not fits:
+        if too_large is None and not self.searched:
+            return ""
+        if too_large and not fits:
             return f"under {too_large:,}" if too_large > 1 else "none: not even 1"
-        return f"{fits:,} (not {too_large:,})"
+        words = f"{fits:,}" if is_known(self._said) else f"{fits:,} or more"
+        return f"{words} (not {too_large:,})" if too_large else words
 
     @property
     def verdict(self) -> str:
@@ -82,7 +94,7 @@ def _make_line(result: PreflightResult, prices: Prices) -> Line:
         one.batch_size: model_step(one.compiled, one.batch_size, result, prices) for one in result.attempts
     }
     line = Line(result=result, model=models.get(result.batch_size))
-    return replace(line, at_largest=models.get(line.bracket[0])) if line.largest else line
+    return replace(line, at_largest=models.get(line.bracket[0])) if line.searched else line
 
 
 def line_facts(line: Line, records: Sequence[RunRecord] = ()) -> dict[str, Any]:
@@ -94,6 +106,7 @@ def line_facts(line: Line, records: Sequence[RunRecord] = ()) -> dict[str, Any]:
         "compiles": line.verdict,
         "largest_batch_that_fits": fits or None,
         "smallest_batch_that_does_not": too_large,
+        "searched_to_the_end": line.searched,
         "modelled": line.model and _model_facts(line.model),
         "modelled_at_largest_batch": line.at_largest and _model_facts(line.at_largest),
         "beside_measured": [

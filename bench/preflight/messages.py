@@ -9,8 +9,8 @@ ANSWER = "answer.json"
 TEXT = "graph.mlir"
 
 
-class ExportOrder(Struct, frozen=True, kw_only=True):
-    """Which training step to trace.
+class Step(Struct, frozen=True, kw_only=True):
+    """A training step to look at, as a child is told to trace it.
 
     Attributes:
         batch_size: Examples on each replica.

@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from tpuens.errors import InterruptedRunError, RunError, TpuensError
 from tpuens.training.interrupts import StopRequest, catch_stop_signals
 
@@ -21,7 +23,7 @@ from .cache import Cache
 from .child import AnswerT, CrowdedError, Room, StoppedError, ask_child
 from .fitting import find_largest
 from .jobs import Job
-from .messages import TEXT, Compiled, CompileOrder, Export, ExportOrder
+from .messages import TEXT, Compiled, CompileOrder, Export, Step
 from .results import Attempt, PreflightResult, read_results, save_result
 from .stablehlo import read_findings
 from .targets import Target
@@ -46,8 +48,8 @@ class Preflight:
     on_progress: Callable[[str], None] = lambda words: None
     _room: Room = field(init=False)
     _request: StopRequest = field(default_factory=StopRequest)
-    _locks: dict[ExportOrder, threading.Lock] = field(default_factory=dict)
-    _untraceable: dict[ExportOrder, str] = field(default_factory=dict)
+    _locks: dict[Step, threading.Lock] = field(default_factory=dict)
+    _untraceable: dict[Step, str] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -125,7 +127,7 @@ class Preflight:
         def compile_at(batch_size: int, target: Target) -> Compiled:
             graph = None
             try:
-                export = self.trace(step.order(batch_size), job.title)
+                export = self.trace(msgspec.structs.replace(step, batch_size=batch_size), job.title)
                 exports.append(export)
                 graph = export.graph
                 compiled = self.compile(export, target, step.replicas, f"{job.title}, batch {batch_size}")
@@ -141,7 +143,7 @@ class Preflight:
         reason = None
         if target is None:
             try:
-                exports.append(self.trace(step.order(step.batch_size), job.title))
+                exports.append(self.trace(step, job.title))
             except CrowdedError:
                 raise
             except _FAILURES as error:
@@ -182,7 +184,7 @@ class Preflight:
             versions={**(export.versions if export else {}), **(first.versions if first else {})},
         )
 
-    def trace(self, order: ExportOrder, title: str) -> Export:
+    def trace(self, order: Step, title: str) -> Export:
         """Returns the traced step, from the cache where it was traced before; each is traced once.
 
         Raises:

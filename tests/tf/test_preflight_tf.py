@@ -2,9 +2,9 @@
 
 import importlib.metadata
 import os
-from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -12,15 +12,15 @@ from bench.cli import app
 from bench.execution.limits import Limits
 from bench.preflight.cache import Cache
 from bench.preflight.child import Room, ask_child
-from bench.preflight.jobs import Job, Step
-from bench.preflight.messages import Compiled, CompileOrder
+from bench.preflight.jobs import Job
+from bench.preflight.messages import Compiled, CompileOrder, Step
 from bench.preflight.results import PreflightResult, read_results
 from bench.preflight.suite import Preflight
 from bench.preflight.targets import COMPILERS, TARGETS
 
 # Small images: the compiler takes 18 s for them, and 53 for 32×32.
 STEP = Step(backbone="cifar_cnn", image_size=8, batch_size=64, dtype_policy="mixed_bfloat16")
-SEVERAL = replace(STEP, replicas=4)
+SEVERAL = msgspec.structs.replace(STEP, replicas=4)
 
 
 def has_compiler(platform: str) -> bool:

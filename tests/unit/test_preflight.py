@@ -16,9 +16,9 @@ from bench.preflight.advice import describe_batch, describe_findings
 from bench.preflight.cache import Cache
 from bench.preflight.child import CrowdedError, Room, StoppedError, ask_child
 from bench.preflight.fitting import MOST_COMPILES, bracket, find_largest
-from bench.preflight.jobs import Job, Step
+from bench.preflight.jobs import Job
 from bench.preflight.lines import line_facts, make_lines
-from bench.preflight.messages import Compiled, CompileOrder, Export, ExportOrder, Memory
+from bench.preflight.messages import Compiled, CompileOrder, Export, Memory, Step
 from bench.preflight.modelling import check_models, exchange_seconds, model_step
 from bench.preflight.refusals import read_refusal
 from bench.preflight.report import make_sentences, make_tables, write_reports
@@ -515,6 +515,9 @@ def test_the_rate_at_the_largest_batch_stands_beside_that_of_the_one_asked_for()
     attempts = (*result().attempts, Attempt(batch_size=512, graph="4567", compiled=fits))
     (line,) = make_lines([result(attempts=attempts)], PRICES)
     assert line.at_largest is None  # a larger one may fit
+    refused = Attempt(batch_size=900, graph="cdef", compiled=Compiled(status="too large"))
+    (line,) = make_lines([result(attempts=(*attempts, refused))], PRICES)
+    assert line.at_largest is None  # the search has not come to its end
     refused = Attempt(batch_size=576, graph="89ab", compiled=Compiled(status="too large"))
     (line,) = make_lines([result(attempts=(*attempts, refused))], PRICES)
     assert line.model is not None
@@ -542,9 +545,12 @@ def test_how_far_the_search_for_the_largest_batch_came_is_told() -> None:
         return line.largest
 
     assert largest((8, "ok")) == ""
+    assert largest((8, "stopped")) == ""
     assert largest((8, "too large")) == "under 8"
+    assert largest((8, "ok"), (96, "too large")) == "8 or more (not 96)"  # under way, or stopped there
+    assert largest((8, "ok"), (96, "too large"), (88, "ok")) == "88 (not 96)"
     assert largest((8, "too large"), (1, "too large")) == "none: not even 1"
-    assert largest(*((2**power, "ok") for power in range(MOST_COMPILES))) == "32 or more"
+    assert largest(*((2**power, "ok") for power in range(MOST_COMPILES))) == "128 or more"
 
 
 def test_advice_names_its_networks_where_it_is_not_for_all_and_compilers_are_named() -> None:
@@ -576,7 +582,7 @@ def test_the_table_fits_a_terminal() -> None:
 
 def test_the_order_of_an_export_is_its_key_in_the_cache(tmp_path: Path) -> None:
     cache = Cache(tmp_path, lambda name: "1")
-    order = ExportOrder(backbone="vgg16", image_size=32, batch_size=4, dtype_policy="float32")
+    order = Step(backbone="vgg16", image_size=32, batch_size=4, dtype_policy="float32")
     export = Export(graph="abc", gradient_bytes=1, parameters=1)
     cache.save_export(order, export, "text")
     assert cache.load_export(order) == export

@@ -14,8 +14,8 @@ from bench.cli import app
 from bench.execution.limits import Limits
 from bench.preflight.cache import Cache
 from bench.preflight.child import CrowdedError, StoppedError
-from bench.preflight.jobs import Job, Step
-from bench.preflight.messages import TEXT, Compiled, Export, Memory
+from bench.preflight.jobs import Job
+from bench.preflight.messages import TEXT, Compiled, Export, Memory, Step
 from bench.preflight.refusals import read_refusal
 from bench.preflight.results import Attempt, PreflightResult, read_results, save_result
 from bench.preflight.suite import Preflight
