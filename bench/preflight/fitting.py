@@ -15,8 +15,10 @@ from .messages import Compiled
 _STEP = 8
 # The first look at what does not fit: so many times the guess.
 _OVER = 2.5
+# Between a batch that fits and one that does not, the next is so far up at least.
+_HIGH = 0.6
 # No more compiles than these, the first within; most of them are refusals.
-MOST_COMPILES = 8
+MOST_COMPILES = 10
 # Beyond it nobody trains a network on one device, and compiling takes long.
 MOST_EXAMPLES = 65536
 
@@ -48,13 +50,15 @@ def next_batch(said: Mapping[int, Compiled], allowed: int) -> int | None:
         return None
     step = _step(fits)
     guess = _predict(said, allowed)
-    if guess is None:
-        guess = 2 * fits if too_large is None else (fits + too_large) // 2
-    elif too_large is None:
-        guess = int(_OVER * guess)
+    if too_large is None:
+        guess = _OVER * (guess or fits)
+    elif fits:  # near the limit the line is flat, since compilers compute again what they cannot keep
+        guess = max(guess or 0, fits + _HIGH * (too_large - fits))
+    else:
+        guess = guess or too_large / 2
     lowest = fits + step if fits else 1
     highest = MOST_EXAMPLES if too_large is None else max(too_large - _step(too_large - 1), lowest)
-    return min(max(_round_up(guess), lowest), highest)
+    return min(max(_round_up(round(guess)), lowest), highest)
 
 
 def is_known(said: Mapping[int, Compiled]) -> bool:
@@ -78,19 +82,24 @@ def _round_up(batch: int) -> int:
     return batch if batch < 2 * _STEP else -(-batch // _STEP) * _STEP
 
 
-def _predict(said: Mapping[int, Compiled], allowed: int) -> int | None:
-    """Returns the batch at which a line through what is known reaches what is allowed."""
-    points = [(batch, size) for batch, one in said.items() if (size := _size(one)) is not None]
-    points.sort(key=lambda point: abs(point[1] - allowed))
-    if not points:
+def _predict(said: Mapping[int, Compiled], allowed: int) -> float | None:
+    """Returns the batch at which a line through what is known reaches what is allowed.
+
+    It goes through the batches on both sides of the limit, else through the two that lie furthest apart.
+    """
+    sizes = {batch: size for batch, one in said.items() if (size := _size(one)) is not None}
+    if not sizes:
         return None
-    if len(points) == 1:
-        batch, size = points[0]
-        memory = said[batch].memory
-        points.append((0, min(memory.arguments, size) if memory else 0))
-    (near, near_size), (far, far_size) = points[:2]
-    slope = (near_size - far_size) / (near - far)
-    return max(1, round(near + (allowed - near_size) / slope)) if slope > 0 else None
+    fits, too_large = bracket(said)
+    if len(sizes) == 1:
+        (only,) = sizes
+        memory = said[only].memory
+        sizes[0] = min(memory.arguments, sizes[only]) if memory else 0
+    low = fits if fits and too_large in sizes else min(sizes)
+    high = too_large if too_large in sizes else max(sizes)
+    if high is None or sizes[high] <= sizes[low]:
+        return None
+    return low + (allowed - sizes[low]) * (high - low) / (sizes[high] - sizes[low])
 
 
 def _size(one: Compiled) -> int | None:
