@@ -59,7 +59,10 @@ class Room:
             too_much = f"{together / 2**30:.1f} GiB, more than the limit of {self._limit / 2**30:.1f} GiB"
             if len(self._held) > 1:
                 raise CrowdedError(f"It and those beside it held {too_much}, and it was stopped.")
-            raise StoppedError(f"It held {too_much}, and was stopped. Raise --memory-limit.")
+            raise StoppedError(
+                f"It held {too_much}, and was stopped. "
+                "Raise --memory-limit; beyond the memory there is, swap serves."
+            )
 
     def forget(self, pid: int) -> None:
         """Forgets a child that has ended."""
