@@ -22,6 +22,10 @@ class DataError(TpuensError):
     """A data set, image, split or prediction file that is missing, broken or inconsistent."""
 
 
+class MissingSplitError(DataError):
+    """A split of which a folder of data holds nothing."""
+
+
 class DeviceError(TpuensError):
     """A device or strategy that this machine, or this process, cannot offer."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpuens.commands.options import DataDir
+from tpuens.commands.options import DataDir, list_given
 from tpuens.errors import ConfigurationError
 
 from ..scenarios.table import SCENARIOS
@@ -35,7 +35,6 @@ from .options import (
     choose_scenarios,
     collect_settings,
     find_strategies,
-    list_given,
     make_limits,
     parse_budget,
     parse_pairs,

@@ -73,24 +73,6 @@ def collect_settings(given: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def list_given(context: typer.Context, *but: str) -> list[str]:
-    """Returns the names of the options that the command line gives.
-
-    Args:
-        context: Of the call.
-        but: The names of the command's parameters that do not count.
-    """
-    return [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.param_type_name == "option"
-        and parameter.name
-        and parameter.name not in but
-        # By its name, since Typer brings a Click of its own or takes the one that is installed.
-        and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
-    ]
-
-
 def choose_scenarios(
     names: list[str], settings: dict[str, str], options: list[str] | None, data_dir: str | None
 ) -> tuple[str, tuple[Scenario, ...]]:

@@ -76,6 +76,13 @@ def test_a_later_run_reads_the_disk_and_not_the_images(examples: Examples, tmp_p
         assert np.array_equal(read_all(pipeline), pixels)
 
 
+def test_what_another_run_is_writing_is_none_of_this_ones(examples: Examples, tmp_path: Path) -> None:
+    read_all(open_pipeline(examples, tmp_path))
+    folder = kept_files(tmp_path)[0].parent
+    (folder / "other.1-2.part").symlink_to("renamed-by-now")
+    assert open_pipeline(examples, tmp_path).count_cached_bytes() == COUNT * 6 * 5 * 3
+
+
 def test_the_disk_changes_no_batch(examples: Examples, tmp_path: Path) -> None:
     options: dict[str, Any] = {"augment": ("shift", "mixup"), "targets": "vector", "seed": 2}
     plain = Pipeline(examples, PipelineConfig(image_shape=SHAPE, **options))

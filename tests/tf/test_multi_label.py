@@ -8,7 +8,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tpuens.cli import app
+from tpuens.data.remote import make_path
+from tpuens.errors import ConfigurationError
 from tpuens.evaluation.predictions import load_predictions
+from tpuens.evaluation.submissions import write_submission
 from tpuens.hardware.strategies import open_strategy
 from tpuens.recipes.config import PhaseConfig, TrainConfig
 from tpuens.recipes.fuse import fuse_runs
@@ -104,3 +107,18 @@ def test_runs_with_several_labels_become_one_network(runs: list[Path], tmp_path:
     weights = list(summary.weights.values())
     expected = weights[0] * members[0] + weights[1] * members[1]
     np.testing.assert_allclose(said.probabilities, expected, atol=1e-4)
+
+
+def test_a_loss_in_which_classes_exclude_each_other_is_refused(competition: Path, tmp_path: Path) -> None:
+    config = TrainConfig(dataset="plant_pathology", data_dir=str(competition), image_size=16, strategy="cpu")
+    with pytest.raises(ConfigurationError, match=r"binary_crossentropy.*Train_0 .*no class"):
+        train(config, tmp_path / "run", strategy=CPU)
+
+
+def test_a_sample_on_a_bucket_is_heeded(runs: list[Path], competition: Path, tmp_path: Path) -> None:
+    sample = make_path((competition / "sample_submission.csv").as_uri())
+    predictions = load_predictions(runs[0] / "predictions" / "test.npz")
+    write_submission(predictions, sample, tmp_path / "submission.csv")
+    header, first, *_ = (tmp_path / "submission.csv").read_text().splitlines()
+    assert header == "image_id,scab,rust"
+    assert first.startswith("Test_7,")

@@ -117,11 +117,10 @@ def test_an_interrupted_run_resumes_to_the_same_weights_as_one_that_was_not(runs
 
     answer = call("train", "--resume", "stopped", cwd=runs)
     assert answer.returncode == 0, answer.stderr
-    whole = call("train", *SMALL, "--epochs", "2", "--batch-size", "4", "--output", "whole", cwd=runs)
+    whole = call("train", *SMALL, "--epochs", "2", "--batch-size", "4", "--output", "whole", *steps, cwd=runs)
     assert whole.returncode == 0, whole.stderr
     one, other = (load_predictions(runs / run / "predictions" / "test.npz") for run in ("stopped", "whole"))
-    # Dropout draws from a stateful generator, so the two agree as two seeds do.
-    assert (one.probabilities.argmax(1) == other.probabilities.argmax(1)).mean() > 0.85
+    np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)  # dropout drew the same
     with (runs / "stopped" / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["0", "1"]

@@ -219,3 +219,13 @@ def test_a_picture_that_cannot_be_written_is_one_message_and_no_half_file(tmp_pa
     with pytest.raises(DataError, match="make room or choose another file"):
         draw_sweep(rows, tmp_path / "folder.png", x="rate", metric="f1")
     assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+
+
+def test_a_thousand_classes_are_drawn_without_their_names(figures: list[Any], tmp_path: Path) -> None:
+    labels = np.arange(1000)
+    names = [f"class {number}" for number in labels]
+    draw_confusion_matrix(labels, np.eye(1000, dtype=np.float32), names, tmp_path / "many.png")
+    (axes, _) = figures[0].axes
+    assert not any("class" in label.get_text() for label in axes.get_xticklabels())
+    with Image.open(tmp_path / "many.png") as picture:
+        assert max(picture.size) < 2500

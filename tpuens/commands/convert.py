@@ -33,12 +33,12 @@ def convert(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ..data.convert import convert_examples
-    from ..data.datasets import DATASETS, load_examples
+    from ..data.datasets import load_splits
     from ..data.encode import Encoding
 
     chosen: Any = image_format  # what it may be is checked there
     encoding = Encoding(image_size=image_size, image_format=chosen, quality=quality)
-    parts = [load_examples(dataset, split, data_dir) for split in DATASETS[dataset].splits]
+    parts = list(load_splits(dataset, data_dir).values())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=sum(map(len, parts)))

@@ -34,11 +34,11 @@ def show_data(
     ] = None,
 ) -> None:
     """Show a data set's counts, classes, shapes and balance, and draw a contact sheet."""
-    from ..data.datasets import DATASETS, load_examples
+    from ..data.datasets import load_splits
     from ..data.describe import describe_examples, draw_contact_sheet
     from ..tables import print_descriptions
 
-    parts = {split: load_examples(name, split, data_dir) for split in DATASETS[name].splits}
+    parts = load_splits(name, data_dir)
     print_descriptions([describe_examples(examples) for examples in parts.values()])
     if contact_sheet is not None:
         draw_contact_sheet(parts["train"], contact_sheet)

@@ -63,3 +63,21 @@ def resolve_data_dir(data_dir: str | None) -> str | None:
 
     path = make_path(data_dir)
     return data_dir if is_remote(data_dir) else str(path)
+
+
+def list_given(context: typer.Context, *but: str) -> list[str]:
+    """Returns the names of the options that the command line gives.
+
+    Args:
+        context: Of the call.
+        but: The names of the command's parameters that do not count.
+    """
+    return [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.param_type_name == "option"
+        and parameter.name
+        and parameter.name not in but
+        # By its name, since Typer brings a Click of its own or takes the one that is installed.
+        and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
+    ]

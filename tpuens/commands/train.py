@@ -11,7 +11,16 @@ from ..errors import ConfigurationError
 from ..quiet import import_tensorflow_quietly
 from ..recipes.table import RECIPES
 from . import train_options
-from .options import DataDir, DtypePolicy, StrategyName, Views, choose, resolve_data_dir, split_names
+from .options import (
+    DataDir,
+    DtypePolicy,
+    StrategyName,
+    Views,
+    choose,
+    list_given,
+    resolve_data_dir,
+    split_names,
+)
 
 if TYPE_CHECKING:
     from ..recipes.config import PhaseConfig, TrainConfig
@@ -80,9 +89,20 @@ def train(
     resume: train_options.Resume = None,
 ) -> None:
     """Train a classifier and write its model, predictions and scores to a folder."""
+    given = list_given(context)
     if context.invoked_subcommand is not None:
+        if given:
+            raise ConfigurationError(
+                "The options of a recipe stand after its name. "
+                f"Received: {', '.join(given)} before {context.invoked_subcommand}"
+            )
         return
     if resume is not None:
+        if unheeded := list_given(context, "resume", "epochs"):
+            raise ConfigurationError(
+                "A run goes on as it was configured: beside --resume give --epochs at the most. "
+                f"Received: {', '.join(unheeded)}"
+            )
         _resume(resume, epochs)
         return
     if data is None:

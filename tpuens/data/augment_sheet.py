@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..errors import ConfigurationError, DataError
 from .augment import AUGMENTATIONS
 from .decode import name_corrupt_images
+from .describe import save_png
 from .examples import Examples
 from .pipeline import Pipeline, PipelineConfig
 
@@ -47,7 +48,8 @@ def draw_augmentations(
 
     Raises:
         ConfigurationError: No columns, no such augmentation, or an image shape that cannot be used.
-        DataError: There are no examples, or an image that was drawn cannot be decoded.
+        DataError: There are no examples, an image that was drawn cannot be decoded, or the file cannot be
+            written.
     """
     if columns < 1:
         raise ConfigurationError(f"A sheet has at least one column. Received: columns={columns}")
@@ -59,7 +61,7 @@ def draw_augmentations(
     rows = [("as it is", _augmented(drawn, (), image_shape, seed))]
     for name in AUGMENTATIONS if names is None else names:
         rows.append((name, _augmented(drawn, (name,), image_shape, seed)))
-    _draw_rows(rows).save(path, "PNG")
+    save_png(_draw_rows(rows), Path(path))
 
 
 def _augmented(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, MissingSplitError
 from ..registry import Row, Table
 from .locations import find_data_dir
 from .remote import DataPath
@@ -152,3 +152,24 @@ def load_examples(dataset: str, split: str, data_dir: str | DataPath | None = No
     folder = find_data_dir(row, data_dir)
     examples: Examples = row.load()(split, folder)
     return examples
+
+
+def load_splits(dataset: str, data_dir: str | DataPath | None = None) -> "dict[str, Examples]":
+    """Returns every split of a data set; that for validation only where its folder holds one.
+
+    Args:
+        dataset: A name in `DATASETS`.
+        data_dir: As for `load_examples`.
+
+    Raises:
+        ConfigurationError: As `load_examples`.
+        DataError: As `load_examples`.
+    """
+    splits = {}
+    for split in DATASETS[dataset].splits:
+        try:
+            splits[split] = load_examples(dataset, split, data_dir)
+        except MissingSplitError:
+            if split != "validation":
+                raise
+    return splits

@@ -173,6 +173,7 @@ def name_corrupt_images(examples: Examples) -> Iterator[None]:
         shown = ", ".join(corrupt[:10]) + (f" and {len(corrupt) - 10} more" if len(corrupt) > 10 else "")
         raise DataError(
             "Every image must be a whole JPEG, PNG, GIF or BMP file: mend or remove those that are not, or "
-            f"pass --on-corrupt skip to leave them out. Received: dataset={examples.dataset!r}, "
-            f"{len(corrupt)} of {len(examples)} images corrupt or missing: {shown}"
+            "leave them out (`tpuens train --data`: --on-corrupt skip). "
+            f"Received: dataset={examples.dataset!r}, {len(corrupt)} of {len(examples)} images corrupt or "
+            f"missing: {shown}"
         ) from error

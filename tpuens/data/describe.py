@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,7 +138,26 @@ def draw_contact_sheet(
         sheet.paste(tile, (left + (_TILE - tile.width) // 2, top + _TILE - tile.height))
         caption = _shortened(_caption(examples, index), font)
         draw.text((left + _TILE / 2, top + _TILE + _CAPTION / 2), caption, fill=_INK, font=font, anchor="mm")
-    sheet.save(path, "PNG")
+    save_png(sheet, Path(path))
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    """Writes an image as PNG, whole or not at all.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        image.save(part, "PNG")
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise DataError(
+            f"A picture cannot be written: make room or choose another file. Received: {path} "
+            f"({error.strerror})"
+        ) from error
 
 
 def _tile(examples: Examples, index: int) -> Image.Image:

@@ -82,8 +82,9 @@ def remember_on_disk(
 
 def _find_whole(folder: Path, names: npt.NDArray[np.str_], size: int) -> npt.NDArray[np.bool_]:
     """Returns which images lie in the folder with all of their bytes, (n,)."""
+    wanted = set(names.tolist())  # what another run is still writing has another name, and may be gone by now
     with os.scandir(folder) as entries:
-        found = [entry.name for entry in entries if entry.stat().st_size == size]
+        found = [entry.name for entry in entries if entry.name in wanted and entry.stat().st_size == size]
     return np.isin(names, found)
 
 

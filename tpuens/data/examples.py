@@ -145,7 +145,8 @@ def _naming_lost_files(dataset: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"An image of {dataset!r} cannot be read: put it back, or pass --on-corrupt skip. "
+            f"An image of {dataset!r} cannot be read: put it back, or leave it out "
+            "(`tpuens train --data`: --on-corrupt skip). "
             f"Received: {Path(error.filename).name}: {error.strerror}"
         ) from error
 

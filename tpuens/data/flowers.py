@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, MissingSplitError
 from .examples import EncodedImages, Examples
 from .remote import DataPath
 from .tfrecords import RecordColumns, read_records
@@ -35,7 +35,8 @@ def load_flowers(split: str, data_dir: DataPath) -> Examples:
         data_dir: The folder, local or on a bucket.
 
     Raises:
-        DataError: The split's files are not there, are broken, or have labels without a name.
+        MissingSplitError: The split's files are not there.
+        DataError: They are broken, or have labels without a name.
     """
     folder = _size_folder(data_dir)
     names = _read_class_names(folder)
@@ -79,7 +80,7 @@ def _files(folder: DataPath, split: str) -> list[DataPath]:
     part = folder / FOLDERS[split]
     files = [file for file in part.iterdir() if file.name.endswith(".tfrec")] if part.is_dir() else []
     if not files:
-        raise DataError(f"The part {split!r} has no file. {_REMEDY} Received: no *.tfrec in {part}")
+        raise MissingSplitError(f"The part {split!r} has no file. {_REMEDY} Received: no *.tfrec in {part}")
     return sorted(files, key=lambda file: file.name)
 
 

@@ -10,12 +10,14 @@ import numpy as np
 from ..data.examples import Examples
 from ..errors import ConfigurationError, DataError
 from .drawing import drawing, shorten
+from .metrics import confusion_matrix
 
 # Okabe & Ito, Color Universal Design (2008).
 _TRAIN, _VALIDATION, _RATE = "#0072B2", "#D55E00", "#009E73"
 _RIGHT, _WRONG, _UNKNOWN = "#1A7F37", "#C62828", "#202020"
 
 _COUNTED_CLASSES = 25  # with more, counts would be too small to read: colour alone tells
+_NAMED_CLASSES = 110  # with more, a picture on which names can be read takes gigabytes to draw
 
 
 def draw_history(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -72,7 +74,8 @@ def draw_confusion_matrix(
 ) -> None:
     """Writes a PNG of how often each class (rows) was taken for each class (columns).
 
-    Colour is the share of the row's examples; up to 25 classes the counts stand in the cells.
+    Colour is the share of the row's examples; up to 25 classes the counts stand in the cells, up to 110 the
+    names beside them, and beyond that the numbers of some classes.
 
     Args:
         labels: (n,) int of 0 … classes-1.
@@ -86,28 +89,30 @@ def draw_confusion_matrix(
     from matplotlib.colors import PowerNorm
 
     classes = len(class_names)
-    predicted = probabilities.argmax(axis=1)
-    counts = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    counts = confusion_matrix(labels, probabilities)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     has_counts = classes <= _COUNTED_CLASSES
+    has_names = classes <= _NAMED_CLASSES
     font = 9 if has_counts else 7
-    names = [shorten(name) for name in class_names]
-    side = max(3.0, classes * (0.42 if has_counts else 0.145))
+    names = [shorten(name) for name in class_names] if has_names else [str(classes)]
+    side = max(3.0, min(classes, _NAMED_CLASSES) * (0.42 if has_counts else 0.145))
     beside = max(len(name) for name in names) * font * 0.0092 + 0.9
     with drawing(path, width=side + beside + 1.1, height=side + beside) as figure:
         axes = figure.subplots()
         # The square root lets a single mistake among many cells be seen where no count says it.
         image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(1 if has_counts else 0.5, 0, 1))
-        axes.set_xticks(range(classes), names, rotation=0 if max(map(len, names)) < 4 else 90, fontsize=font)
-        axes.set_yticks(range(classes), names, fontsize=font)
-        axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color="#E0E0E0", linewidth=0.4)
-        axes.tick_params(which="minor", length=0)
+        if has_names:
+            upright = max(map(len, names)) < 4
+            axes.set_xticks(range(classes), names, rotation=0 if upright else 90, fontsize=font)
+            axes.set_yticks(range(classes), names, fontsize=font)
+            axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
+            axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
+            axes.grid(which="minor", color="#E0E0E0", linewidth=0.4)
+            axes.tick_params(which="minor", length=0)
         axes.spines[:].set_visible(False)
         axes.set_xlabel("predicted")
         axes.set_ylabel("truth")
-        axes.set_title(f"{(predicted == labels).mean():.1%} of {len(labels):,} right")
+        axes.set_title(f"{counts.trace() / len(labels):.1%} of {len(labels):,} right")
         if has_counts:
             for row, column in np.argwhere(counts).tolist():
                 ink = "white" if shares[row, column] > 0.55 else "black"

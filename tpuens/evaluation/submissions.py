@@ -2,11 +2,13 @@
 
 import contextlib
 import csv
+import io
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from ..data.remote import DataPath
 from ..errors import ConfigurationError, DataError
 from .predictions import Predictions
 
@@ -14,7 +16,7 @@ Kind = Literal["probabilities", "label"]
 
 
 def write_submission(
-    predictions: Predictions, sample: Path | None, path: Path, kind: Kind | None = None
+    predictions: Predictions, sample: DataPath | None, path: Path, kind: Kind | None = None
 ) -> None:
     """Writes a submission file, whole or not at all.
 
@@ -56,11 +58,11 @@ def write_submission(
     _write(path, header, [[one, *values] for one, values in zip(wanted, cells, strict=True)])
 
 
-def _read_sample(sample: Path) -> tuple[list[str], list[str]]:
+def _read_sample(sample: DataPath) -> tuple[list[str], list[str]]:
     """Returns the header of a sample submission and the ids in its first column."""
     try:
-        with sample.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = [row for row in csv.reader(file) if row]
+        text = io.StringIO(sample.read_text(encoding="utf-8-sig"), newline="")
+        header, *rows = [row for row in csv.reader(text) if row]
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
         raise DataError(
             "Expected the competition's sample submission, a CSV with a header; this one cannot be read. "
@@ -69,7 +71,7 @@ def _read_sample(sample: Path) -> tuple[list[str], list[str]]:
     return header, [row[0] for row in rows]
 
 
-def _check_columns(sample: Path, given: list[str], ours: list[str]) -> None:
+def _check_columns(sample: DataPath, given: list[str], ours: list[str]) -> None:
     if sorted(given) != sorted(ours):
         raise DataError(
             "A submission has the columns of the sample. Received: "
@@ -78,7 +80,7 @@ def _check_columns(sample: Path, given: list[str], ours: list[str]) -> None:
         )
 
 
-def _check_ids(sample: Path, wanted: list[str], ours: list[str], source: str) -> None:
+def _check_ids(sample: DataPath, wanted: list[str], ours: list[str], source: str) -> None:
     if len(set(wanted)) != len(wanted) or set(wanted) != set(ours):
         raise DataError(
             "A submission has exactly the ids of the sample, each once: predict the part that it names. "

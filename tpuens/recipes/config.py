@@ -178,4 +178,7 @@ def check_config(config: TrainConfig) -> None:
             raise ConfigurationError(
                 f"Early stopping waits for at least one epoch. Received: patience={phase.patience}"
             )
-        check_optimizer(phase.optimizer, phase.schedule.learning_rate)
+        check_optimizer(phase.optimizer, phase.schedule.learning_rate, phase.weight_decay)
+    for name, seed in (("seed", config.seed), ("split seed", config.split.seed)):
+        if not 0 <= seed < 2**32:
+            raise ConfigurationError(f"A seed is 0 or more and less than 2**32. Received: {name}={seed}")

@@ -25,7 +25,7 @@ from ..training.step import PredictStep
 from ..training.workers import passed_by_all
 from .config import TrainConfig
 from .members import Member, load_member_parts, load_model, open_members
-from .parts import make_pipeline, weigh_classes
+from .parts import make_pipelines, weigh_classes
 from .phases import Observer, judge_epoch
 from .run_folder import RunFolder
 
@@ -188,12 +188,12 @@ class _Work:
             loss=weigh_classes(self.config, self.parts["train"]),
             jit_compile=self.config.jit_compile,
         )
-        pipeline, trial = (make_pipeline(self.config, self.parts[name]) for name in ("train", "validation"))
+        pipelines = make_pipelines(self.config, {name: self.parts[name] for name in ("train", "validation")})
         return [
             judge_epoch(
                 trainer,
-                trainer.train_epoch(pipeline, epoch, on_progress=observer.on_progress),
-                trial,
+                trainer.train_epoch(pipelines["train"], epoch, on_progress=observer.on_progress),
+                pipelines["validation"],
                 observer,
             )
             for epoch in range(epochs)
@@ -203,7 +203,7 @@ class _Work:
         """Returns a model's probabilities, float32 (examples, classes)."""
         activation = activation_of(self.config.loss.name)
         step = PredictStep(model=model, strategy=self.strategy, activation=activation)
-        pipeline = make_pipeline(self.config, self.parts[part])
+        pipeline = make_pipelines(self.config, {part: self.parts[part]})[part]
         return predict_examples(step, pipeline, per_replica_batch_size=self.batch_size)
 
     def label(self, model: keras.Model, part: str, source: str) -> Predictions:

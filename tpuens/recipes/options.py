@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from ..errors import unknown_name_error
 from ..models.backbones import BACKBONES
-from .config import TrainConfig
+from .config import SplitConfig, TrainConfig
 from .recipe import RecipeConfig
 from .table import RECIPES
 
@@ -75,7 +75,7 @@ def make_recipe(name: str, preset: str, options: RecipeOptions | None = None) ->
     if options.run_folds is None and len(config.run_folds) == config.split.folds:
         run_folds = ()  # the preset runs all of them, however many there are
     if options.run_folds is not None and split.kind != "fold":
-        split = replace(split, kind="fold")
+        split = replace(split, kind="fold", folds=SplitConfig().folds)
     members = {
         member: _adjust(found, options, number)
         for number, (member, found) in enumerate(_choose_members(config, options.members).items())

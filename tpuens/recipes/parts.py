@@ -1,16 +1,19 @@
 """The parts of a run's data: what it trains on, what it holds out, what it predicts at the end."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
-from ..data.datasets import DATASETS, load_examples
+import numpy as np
+
+from ..data.datasets import load_splits
 from ..data.decode import drop_corrupt
 from ..data.examples import Examples, join_examples
 from ..data.pipeline import Pipeline, PipelineConfig
 from ..data.splits import split_fold, split_holdout, split_shuffle
 from ..errors import ConfigurationError
 from ..hardware.host import collect_host
-from ..training.losses import LossConfig, balanced_class_weights, targets_of
+from ..training.losses import LossConfig, activation_of, balanced_class_weights, targets_of
 from .config import SplitConfig, TrainConfig
 
 
@@ -22,32 +25,41 @@ def load_parts(config: TrainConfig) -> tuple[dict[str, Examples], list[str]]:
     Raises:
         TpuensError: The data is missing or broken, or cannot be split that way.
     """
-    loaded: dict[str, Examples] = {}
+    loaded = load_splits(config.dataset, config.data_dir)
     skipped: list[str] = []
-    for split in DATASETS[config.dataset].splits:
-        examples = load_examples(config.dataset, split, config.data_dir)
-        if config.on_corrupt == "skip":
-            examples, corrupt = drop_corrupt(examples)
+    if config.on_corrupt == "skip":
+        for split, examples in loaded.items():
+            loaded[split], corrupt = drop_corrupt(examples)
             skipped += corrupt
-        loaded[split] = examples
+    _check_labels(loaded["train"], config.loss)
     rest, held_out = _hold_out(loaded, config.split)
     return {"train": rest, "validation": held_out, "test": loaded["test"]}, skipped
 
 
-def make_pipeline(config: TrainConfig, examples: Examples) -> Pipeline:
-    """Returns the pipeline over some part of the data; in memory it caches only what half of that holds."""
-    size = len(examples) * math.prod(config.image_shape)
-    too_large = config.cache == "memory" and size >= collect_host().usable_memory_bytes / 2
-    return Pipeline(
-        examples,
-        PipelineConfig(
-            image_shape=config.image_shape,
-            augment=config.augment,
-            targets=targets_of(config.loss.name),
-            cache="none" if too_large else config.cache,
-            seed=config.seed,
-        ),
-    )
+def make_pipelines(config: TrainConfig, parts: Mapping[str, Examples]) -> dict[str, Pipeline]:
+    """Returns pipelines over parts of the data that are held at one time, by name.
+
+    In memory they keep images only where half of it holds those of all of them; of a test part, which is read
+    once, only where several views are predicted.
+    """
+    kept = {name: part for name, part in parts.items() if name != "test" or len(config.views) > 1}
+    size = sum(map(len, kept.values())) * math.prod(config.image_shape)
+    fits = size < collect_host().usable_memory_bytes / 2
+
+    def make(name: str) -> Pipeline:
+        useless = config.cache == "memory" and not (fits and name in kept)
+        return Pipeline(
+            parts[name],
+            PipelineConfig(
+                image_shape=config.image_shape,
+                augment=config.augment,
+                targets=targets_of(config.loss.name),
+                cache="none" if useless else config.cache,
+                seed=config.seed,
+            ),
+        )
+
+    return {name: make(name) for name in parts}
 
 
 def weigh_classes(config: TrainConfig, train_part: Examples) -> LossConfig:
@@ -56,6 +68,24 @@ def weigh_classes(config: TrainConfig, train_part: Examples) -> LossConfig:
         return config.loss
     weights = balanced_class_weights(train_part.known_labels, len(train_part.class_names))
     return replace(config.loss, class_weights=weights)
+
+
+def _check_labels(examples: Examples, loss: LossConfig) -> None:
+    """Refuses a loss that is not for labels of this kind."""
+    is_sigmoid = activation_of(loss.name) == "sigmoid"
+    if examples.is_multi_label and not is_sigmoid:
+        other = int(np.flatnonzero(examples.known_labels.sum(axis=1) != 1)[0])
+        names = [examples.class_names[one] for one in np.flatnonzero(examples.known_labels[other])]
+        raise ConfigurationError(
+            "Examples of several classes, or of none, want --loss binary_crossentropy; if each is of one "
+            f"class, mend the label. Received: loss={loss.name!r}, and {examples.ids[other]} of "
+            f"{examples.dataset!r}, which is of {' and '.join(names) or 'no class'}"
+        )
+    if is_sigmoid and not examples.is_multi_label:
+        raise ConfigurationError(
+            "Examples of one class each want a loss in which the classes exclude each other, such as "
+            f"categorical_crossentropy. Received: loss={loss.name!r} for {examples.dataset!r}"
+        )
 
 
 def _hold_out(loaded: dict[str, Examples], split: SplitConfig) -> tuple[Examples, Examples]:

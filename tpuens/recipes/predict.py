@@ -16,7 +16,7 @@ from ..training.losses import activation_of
 from ..training.step import PredictStep
 from .config import read_config
 from .members import load_model
-from .parts import load_parts, make_pipeline
+from .parts import load_parts, make_pipelines
 from .run_folder import RunFolder
 
 
@@ -61,9 +61,9 @@ def predict_run(
     activation = activation_of(config.loss.name)
     with opened.scope():
         step = PredictStep(model=load_model(folder), strategy=opened, activation=activation)
-    batches = stream_probabilities(
-        step, make_pipeline(config, examples), views or config.views, per_replica_batch_size=batch_size
-    )
+    config = replace(config, views=views or config.views)
+    pipeline = make_pipelines(config, {split: examples})[split]
+    batches = stream_probabilities(step, pipeline, config.views, per_replica_batch_size=batch_size)
 
     def tell_progress() -> Iterator[np.ndarray]:
         done = 0

@@ -12,6 +12,7 @@ import msgspec
 
 from ..data.datasets import DATASETS
 from ..data.locations import find_data_dir
+from ..data.remote import DataPath
 from ..ensembling.combine import combine_predictions
 from ..ensembling.describe import describe_evaluation
 from ..ensembling.ensemble import EnsembleConfig
@@ -146,8 +147,12 @@ def _check(config: RecipeConfig) -> str:
             raise ConfigurationError(
                 f"Folds are numbered from 0 to {config.split.folds - 1}. Received: fold {fold}"
             )
+    if len(set(config.run_folds)) < len(config.run_folds):
+        raise ConfigurationError(
+            "A fold is trained once. Received: folds " + ", ".join(map(str, config.run_folds))
+        )
     for member in config.members.values():
-        check_config(member)
+        check_config(replace(member, split=config.split))
     strategies = sorted({member.strategy for member in config.members.values()})
     if len(strategies) > 1:
         raise ConfigurationError(
@@ -157,11 +162,13 @@ def _check(config: RecipeConfig) -> str:
 
 
 def _claim(config: RecipeConfig, output: Path) -> None:
-    """Makes the recipe's folder, or sees that it is this recipe's."""
+    """Makes the recipe's folder, or sees that it is this recipe's, or one that never got to a run."""
     folder = RunFolder(output)
     text = json.dumps(asdict(config), indent=1) + "\n"
     if not is_recipe(output):
         folder.create()
+        folder.write_text("recipe.json", text)
+    elif not any(output.glob("members/*/fold-*/config.json")):
         folder.write_text("recipe.json", text)
     elif msgspec.json.decode(folder.read_text("recipe.json")) != json.loads(text):
         raise ConfigurationError(
@@ -258,9 +265,9 @@ def _gather(folders: list[RunFolder], part: str, name: str) -> Predictions:
     )
 
 
-def _find_sample(config: RecipeConfig) -> Path | None:
+def _find_sample(config: RecipeConfig) -> DataPath | None:
     """Returns the competition's sample submission, where its folder holds one."""
     member = next(iter(config.members.values()))
     folder = find_data_dir(DATASETS[member.dataset], member.data_dir)
     sample = None if folder is None else folder / "sample_submission.csv"
-    return sample if isinstance(sample, Path) and sample.exists() else None
+    return sample if sample is not None and sample.exists() else None

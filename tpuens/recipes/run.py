@@ -1,5 +1,6 @@
 """A training run from a configuration to a folder with the model, its predictions and its scores."""
 
+import functools
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +13,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from ..data.examples import Examples
-from ..data.pipeline import Pipeline
 from ..errors import ConfigurationError, InterruptedRunError
 from ..evaluation.metrics import Scores, score_predictions
 from ..evaluation.pictures import draw_history
@@ -20,19 +20,19 @@ from ..evaluation.predictions import label_predictions
 from ..hardware.batches import resolve_batch_size
 from ..hardware.devices import collect_devices
 from ..hardware.strategies import is_chief, open_strategy
-from ..models.classifier import build_classifier, split_at_head
+from ..models.classifier import build_classifier
 from ..models.freezing import freeze
 from ..training.checkpoints import Checkpoints
-from ..training.features import FeaturePipeline, FeatureStore, collect_features
+from ..training.features import FeatureStore
 from ..training.interrupts import StopRequest, catch_stop_signals
 from ..training.loop import BatchSource, Trainer
 from ..training.losses import activation_of
 from ..training.optimizers import TabulatedSchedule, make_optimizer
 from ..training.schedules import learning_rates
-from ..training.step import PredictStep
 from ..training.workers import passed_by_all
 from .config import PhaseConfig, TrainConfig, check_config, read_config
-from .parts import load_parts, make_pipeline, weigh_classes
+from .frozen import open_features
+from .parts import load_parts, make_pipelines, weigh_classes
 from .phases import Observer, PhaseRun
 from .results import write_predictions
 from .run_folder import RunFolder
@@ -98,7 +98,14 @@ def resume(
     folder = RunFolder(output)
     config = read_config(folder)
     if epochs is not None:
-        config = replace(config, phases=(*config.phases[:-1], replace(config.phases[-1], epochs=epochs)))
+        last = config.phases[-1]
+        done = sum(row["phase"] == last.name for row in folder.read_history())
+        if epochs < done:
+            raise ConfigurationError(
+                f"A run goes on, never back: give {done} epochs or more. Received: epochs={epochs} for "
+                f"{output}, which has done {done}"
+            )
+        config = replace(config, phases=(*config.phases[:-1], replace(last, epochs=epochs)))
     check_config(config)
     strategy = strategy or open_strategy(config.strategy)
     return _Run(config, folder, strategy, observer or Observer(), features).finish()
@@ -145,8 +152,8 @@ class _Run:
             tf.config.experimental.enable_op_determinism()
         observer.on_status(f"loading {config.dataset}")
         with passed_by_all(strategy):
-            self._parts = self._load_parts()
-        self._pipelines = {name: make_pipeline(config, part) for name, part in self._parts.items()}
+            self._parts, skipped = self._load_parts()
+        self._pipelines = make_pipelines(config, self._parts)
         train_part = self._parts["train"]
         self._loss = weigh_classes(config, train_part)
         observer.on_status(f"building {config.backbone}")
@@ -176,6 +183,14 @@ class _Run:
             "dtype_policy": config.dtype_policy,
         }
         self._store = FeatureStore(features or folder.features, identity, may_write=self._is_chief)
+        for phase in config.phases:
+            freeze(self._model, phase.trainable, freeze_batch_norm=phase.freeze_batch_norm)  # refuses
+        # A call that was refused up to here has left nothing, and may be mended and made again.
+        with passed_by_all(strategy):
+            if self._is_chief:
+                ids = {name: part.ids.tolist() for name, part in self._parts.items()}
+                folder.write_split(ids | {"skipped": skipped})
+                folder.write_text("config.json", config.as_json())
 
     def finish(self) -> RunSummary:
         """Trains what is left and writes what comes out."""
@@ -188,7 +203,15 @@ class _Run:
                 sources: Mapping[str, BatchSource] = self._pipelines
                 model = self._model
                 if number == 0 and phase.trainable == "head" and not self._config.augment:
-                    sources, model = self._open_features(stop)
+                    sources, model = open_features(
+                        self._model,
+                        self._pipelines,
+                        self._store,
+                        strategy=self._strategy,
+                        per_replica_batch_size=self._batch.per_replica,
+                        jit_compile=self._config.jit_compile,
+                        on_progress=functools.partial(self._tell_features, stop),
+                    )
                 rates = self._compute_rates(phase)
                 trainer = self._make_trainer(phase, model, rates)
                 checkpoints = self._folder.checkpoints / f"{number + 1}-{phase.name}"
@@ -205,20 +228,16 @@ class _Run:
                 )
                 history += run.finish(history, [row for row in before if row["phase"] == phase.name])
             freeze(self._model, "all", freeze_batch_norm=False)  # whoever loads the model may train all of it
-            return self._write_results(trainer, sources, history)
+            return self._write_results(trainer, sources, history, stop)
 
-    def _load_parts(self) -> dict[str, Examples]:
+    def _load_parts(self) -> tuple[dict[str, Examples], list[str]]:
         parts, skipped = load_parts(self._config)
         if skipped:
             first = ", ".join(skipped[:3])
             self._observer.on_status(
                 f"left out {len(skipped)} corrupt images, listed in split.json; the first: {first}"
             )
-        if self._is_chief:
-            ids = {name: part.ids.tolist() for name, part in parts.items()}
-            self._folder.write_split(ids | {"skipped": skipped})
-            self._folder.write_text("config.json", self._config.as_json())
-        return parts
+        return parts, skipped
 
     def _compute_rates(self, phase: PhaseConfig) -> npt.NDArray[np.float64]:
         steps_per_epoch = max(1, len(self._parts["train"]) // self._batch.global_)
@@ -250,62 +269,43 @@ class _Run:
             steps_per_execution=self._config.steps_per_execution,
         )
 
-    def _open_features(self, stop: StopRequest) -> tuple[dict[str, BatchSource], keras.Model]:
-        """Returns pipelines of features, which are computed when they are first wanted, and their model.
-
-        A frozen backbone says the same of an image every time, as long as the image is not augmented.
-        """
-        backbone, head = split_at_head(self._model)
-        step = PredictStep(
-            model=backbone,
-            strategy=self._strategy,
-            activation="none",
-            jit_compile=self._config.jit_compile,
-        )
-
-        def open_part(part: str, pipeline: Pipeline) -> FeaturePipeline:
-            def on_progress(done: int, total: int) -> None:
-                self._observer.on_features(part, done, total)
-                if stop.requested:
-                    raise InterruptedRunError(
-                        f"Stopped after the features of {done} of {total} {part} images; they are kept. "
-                        f"Go on with: tpuens train --resume {self._folder.path}"
-                    )
-
-            def collect(view: str) -> np.ndarray:
-                with passed_by_all(self._strategy):
-                    return collect_features(
-                        self._store,
-                        step,
-                        pipeline,
-                        view,
-                        per_replica_batch_size=self._batch.per_replica,
-                        on_progress=on_progress,
-                    )
-
-            return FeaturePipeline(pipeline, collect)
-
-        return {part: open_part(part, pipeline) for part, pipeline in self._pipelines.items()}, head
+    def _tell_features(self, stop: StopRequest, part: str, done: int, total: int) -> None:
+        self._observer.on_features(part, done, total)
+        if stop.requested:
+            raise InterruptedRunError(
+                f"Stopped after the features of {done} of {total} {part} images; they are kept. "
+                f"Go on with: tpuens train --resume {self._folder.path}"
+            )
 
     def _write_results(
-        self, trainer: Trainer, sources: Mapping[str, BatchSource], history: list[dict[str, Any]]
+        self,
+        trainer: Trainer,
+        sources: Mapping[str, BatchSource],
+        history: list[dict[str, Any]],
+        stop: StopRequest,
     ) -> RunSummary:
         self._observer.on_status("predicting and writing the results")
-        scores: dict[str, Scores] = {}
-        for part in ("validation", "test"):
-            examples = self._parts[part]
-            probabilities = trainer.predict(sources[part], self._config.views)
-            sigmoid = activation_of(self._config.loss.name) == "sigmoid"
-            predictions = label_predictions(examples, probabilities, self._folder.path.name, sigmoid=sigmoid)
-            if examples.labels is not None:
-                scores[part] = score_predictions(predictions)
+        sigmoid = activation_of(self._config.loss.name) == "sigmoid"
+        predictions = {
+            part: label_predictions(
+                self._parts[part],
+                trainer.predict(sources[part], self._config.views),
+                self._folder.path.name,
+                sigmoid=sigmoid,
+            )
+            for part in ("validation", "test")
+        }
+        scores = {part: score_predictions(one) for part, one in predictions.items() if one.labels is not None}
+        with passed_by_all(self._strategy):  # others may read them as soon as they are through here
             if self._is_chief:
-                write_predictions(self._folder, part, examples, predictions)
-        if self._is_chief:
-            draw_history(history, self._folder.path / "history.png")
-            self._folder.write_json("metrics.json", {name: s.as_dict() for name, s in scores.items()})
-            self._folder.write_json("environment.json", self._describe_environment())
-            self._folder.write_model(self._model)
+                for part, one in predictions.items():
+                    write_predictions(self._folder, part, self._parts[part], one)
+                draw_history(history, self._folder.path / "history.png")
+                self._folder.write_json("metrics.json", {name: s.as_dict() for name, s in scores.items()})
+                self._folder.write_json("environment.json", self._describe_environment())
+                self._folder.write_model(self._model)
+            if stop.requested:  # what comes after this run shall not begin
+                raise InterruptedRunError(f"Stopped. This run was just finished: {self._folder.path}")
         return RunSummary(folder=self._folder.path, scores=scores, model=self._model)
 
     def _describe_environment(self) -> dict[str, Any]:

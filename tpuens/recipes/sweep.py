@@ -84,6 +84,11 @@ def sweep_field(
         )
     observer = observer or Observer()
     config = read_config(RunFolder(base))
+    if field == "focal_gamma" and config.loss.name != "categorical_focal":
+        raise ConfigurationError(
+            "Only the loss categorical_focal heeds focal_gamma: take a run with it, or another field. "
+            f"Received: {base}, which has loss={config.loss.name!r}"
+        )
     runs = {
         (value, seed): replace(FIELDS[field](config, value), seed=config.seed + seed)
         for value in values

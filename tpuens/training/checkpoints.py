@@ -38,6 +38,8 @@ class Checkpoints:
             model=step.model,
             optimizer=step.optimizer,
             totals=step.totals,
+            # Dropout's: Keras keeps them where a checkpoint of the model does not look.
+            generators=[one.value for one in step.model.variables if "seed_generator" in one.path],
             epoch=self._epoch,
             steps=self._steps,
         )

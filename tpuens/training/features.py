@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,7 @@ class FeatureStore:
                 try:
                     with np.load(path, allow_pickle=False) as file:
                         known.update(zip(file["images"].tolist(), file["features"], strict=True))
-                except (OSError, ValueError, KeyError, EOFError) as error:
+                except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                     raise DataError(
                         f"A file of features cannot be read: remove it, it is made again. Received: {path} "
                         f"({error})"

@@ -109,8 +109,14 @@ def learning_rates(
         global_batch_size: For ``scale="batch"``.
 
     Raises:
-        ConfigurationError: The peak, once scaled, lies below the rate to start from or to fall to.
+        ConfigurationError: The peak, once scaled, lies below the rate to start from or to fall to; or there
+            are no steps.
     """
+    if steps < 1 or steps_per_epoch < 1:
+        raise ConfigurationError(
+            "A schedule has one step or more, and so has an epoch. "
+            f"Received: steps={steps}, steps_per_epoch={steps_per_epoch}"
+        )
     peak = (
         config.learning_rate
         * {

@@ -1,0 +1,79 @@
+"""What a run leaves when it is refused, stopped at its end, or asked to go on with something else."""
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tpuens.cli import app
+from tpuens.errors import ConfigurationError, InterruptedRunError
+from tpuens.hardware.strategies import open_strategy
+from tpuens.recipes.config import PhaseConfig, SplitConfig, TrainConfig
+from tpuens.recipes.parts import load_parts
+from tpuens.recipes.phases import Observer
+from tpuens.recipes.run import resume, train
+from tpuens.training.losses import LossConfig
+
+CPU = open_strategy("cpu")
+SMALL = TrainConfig(
+    dataset="digits",
+    image_size=8,
+    colour="grey",
+    batch_size=128,
+    strategy="cpu",
+    phases=(PhaseConfig(epochs=1),),
+)
+
+
+def test_a_signal_in_the_last_moments_of_a_run_stops_what_would_come_after_it(tmp_path: Path) -> None:
+    def on_status(text: str) -> None:
+        if text.startswith("predicting"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(InterruptedRunError, match="This run was just finished"):
+        train(SMALL, tmp_path / "run", strategy=CPU, observer=Observer(on_status=on_status))
+    assert (tmp_path / "run" / "model.keras").exists()
+    assert (tmp_path / "run" / "predictions" / "test.npz").exists()
+    for arguments, message in (
+        (["--resume", str(tmp_path / "run"), "--learning-rate", "5"], "Received: --learning-rate"),
+        (["--epochs", "3", "cifar10"], "Received: --epochs before cifar10"),
+    ):
+        answer = CliRunner().invoke(app, ["train", *arguments])
+        assert isinstance(answer.exception, ConfigurationError), answer.output
+        assert message in str(answer.exception)
+    with pytest.raises(ConfigurationError, match="never back"):
+        resume(tmp_path / "run", epochs=0, strategy=CPU)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"augment": ("mixup",)},
+        {"phases": (PhaseConfig(trainable="top:99"),)},
+        {"phases": (PhaseConfig(weight_decay=0.1),)},
+        {"dropout": 1.0},
+        {"seed": 2**32},
+        {"split": SplitConfig(seed=-1)},
+        {"loss": LossConfig(name="binary_crossentropy")},
+    ],
+)
+def test_a_call_that_is_refused_claims_no_folder(bad: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        train(replace(SMALL, **bad), tmp_path / "run", strategy=CPU)
+    assert not (tmp_path / "run").exists() or not any((tmp_path / "run").iterdir())
+
+
+def test_a_data_set_that_was_converted_is_trained_on_without_a_validation_part(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["data", "convert", "digits", "--output", str(tmp_path / "records")])
+    assert answer.exit_code == 0, answer.output
+    config = replace(SMALL, dataset="flowers", data_dir=str(tmp_path / "records"))
+    converted, _ = load_parts(config)
+    original, _ = load_parts(SMALL)
+    for part in ("train", "validation", "test"):
+        assert sorted(converted[part].class_counts) == sorted(original[part].class_counts)
+    with pytest.raises(ConfigurationError, match="comes without a validation part"):
+        load_parts(replace(config, split=SplitConfig(kind="given")))
