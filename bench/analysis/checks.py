@@ -9,7 +9,7 @@ from ..records.floors import Floor
 from ..records.record import RunRecord
 from .accuracy_checks import check_accuracy, check_agreement
 from .cost_checks import check_compilation, check_memory, check_stored_speed, list_stored_readings
-from .gates import Check, LeftOut, Verdict, explain_no_speed, list_missing, pair_up
+from .gates import Check, LeftOut, Verdict, explain_no_speed, list_lost, list_missing, pair_up
 from .speed_checks import check_speed, list_readings
 from .statistics import CONFIDENCE
 from .thresholds import Gate, Thresholds
@@ -24,12 +24,14 @@ class CheckResult:
         left_out: What could not, and why.
         differences: What of the environment differs between the two sides.
         missing: What only the baseline ran.
+        lost: The strategies under which only the baseline ran it, though the same was run here.
     """
 
     checks: tuple[Check, ...]
     left_out: tuple[LeftOut, ...]
     differences: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -55,14 +57,14 @@ class CheckResult:
         """Returns 1 where a gate is broken or a new run failed, 2 where too little could be told, else 0.
 
         A gate that could not be told is no failure of the code that is checked, so it warns and no more;
-        whoever must not go on without it requires it. A required gate without a check is not told either.
-        Where none at all could be told, nothing holds.
+        whoever must not go on without it requires it. A required gate without a check is not told either, nor
+        one of a strategy that is gone. Where none at all could be told, nothing holds.
         """
         if self.count("broken") or self.failed:
             return 1
         if not self.count("holds"):
             return 2
-        return 2 if self.list_untold(required) else 0
+        return 2 if self.list_untold(required) or (self.lost and tuple(required)) else 0
 
 
 def check_records(
@@ -111,6 +113,7 @@ def check_records(
         left_out=tuple(left_out),
         differences=tuple(dict.fromkeys(d for pair in pairs for d in pair.differences)),
         missing=list_missing(new, baseline),
+        lost=list_lost(new, baseline),
     )
     if (not checks or (baseline and not pairs)) and not result.failed:
         raise ConfigurationError(_explain_nothing(left_out, new, baseline))

@@ -244,8 +244,11 @@ def _by_accuracy(
 ) -> dict[bool | None, list[_Speed]]:
     """Returns the speeds of a device by whether their accuracy reaches the floor; None: not known.
 
-    Where some reach it, those that are not known stay out: they are no reason to doubt the others.
+    Where some reach it, those that are not known stay out: they are no reason to doubt the others. With no
+    floor to reach there is nothing to know.
     """
+    if floor <= 0:
+        return {True: list(speeds)}
     groups: dict[bool | None, list[_Speed]] = {}
     for speed in speeds:
         accuracy = accuracies.get(_accuracy_key(speed.record))

@@ -182,6 +182,24 @@ def list_missing(new: Iterable[RunRecord], baseline: Iterable[RunRecord]) -> tup
     )
 
 
+def list_lost(new: Sequence[RunRecord], baseline: Iterable[RunRecord]) -> tuple[str, ...]:
+    """Returns the strategies of which the new side has no run, though the baseline ran the same under them.
+
+    A device whose driver is broken is not found any more, and nothing of it can fail.
+    """
+    ours = {record.configuration.strategy for record in new}
+    workloads = {identity(record.workload) for record in new}
+    return tuple(
+        dict.fromkeys(
+            record.configuration.strategy
+            for record in baseline
+            if record.status == "ok"
+            and record.configuration.strategy not in ours
+            and identity(record.workload) in workloads
+        )
+    )
+
+
 def series_key(series: Series) -> SeriesKey:
     """Returns what series of two runs share that time the same."""
     return series.name, series.fence, tuple(sorted(series.parameters.items()))

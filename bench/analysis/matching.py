@@ -15,6 +15,7 @@ from .labels import describe_run, identity, setup_facts
 # "apart": neither in turns nor interleaved: another day, another machine, a stored baseline.
 Manner = Literal["turns", "one-process", "whole-runs", "apart"]
 Division = Literal["fixed", "tuned"]
+_Runs = Sequence[RunRecord]
 
 # They belong to the device that is compared; the batch size of a replica follows from the global one.
 _OF_THE_DEVICE = {
@@ -49,10 +50,11 @@ class Match:
 def match_records(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[list[Match], list[str]]:
     """Returns what can be compared, and of the rest why it cannot.
 
-    The arms of a live comparison belong together, whatever was varied. Other runs need equal workloads. Their
-    configurations are equal, or differ where each side ran the workload under a single one left; between
-    machines, configurations that are equal but for the device go first ("fixed"), else the best of each side
-    is taken ("tuned").
+    The arms of a live comparison belong together, whatever was varied. Other runs need equal workloads. On
+    one machine their configurations are equal, or differ where each side ran the workload under a single one
+    left. Between machines they are equal but for the device ("fixed"): each strategy stands beside itself,
+    and of those that only one side ran the best beside the other's best; where no two configurations are
+    equal, the best of each side is taken ("tuned").
 
     Raises:
         ConfigurationError: Nothing can be compared; the message names the fields that differ.
@@ -147,16 +149,22 @@ def _match_configurations(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tup
     across = len(machines) > 1
     key = _fixed_key if across else lambda one: identity(one.configuration)
     ours, theirs = _by(a, key), _by(b, key)
-    found: list[tuple[Sequence[RunRecord], Sequence[RunRecord], Division | None]] = [
-        (ours[one], theirs[one], "fixed" if across else None) for one in ours if one in theirs
-    ]
-    rest = [
+    found: list[tuple[_Runs, _Runs, Division | None]] = []
+    rest: list[list[_Runs]] = [
         [side[one] for one in side if one not in other] for side, other in ((ours, theirs), (theirs, ours))
     ]
+    for one in [one for one in ours if one in theirs]:
+        if not across:
+            found.append((ours[one], theirs[one], None))
+            continue
+        pairs, alone = _pair_devices(ours[one], theirs[one])
+        found += [(x, y, "fixed") for x, y in pairs]
+        for groups, more in zip(rest, alone, strict=True):
+            groups += more
     left_out: list[str] = []
     if across and not found:
         found = [(_best(rest[0]), _best(rest[1]), "tuned")]
-    elif len(rest[0]) == len(rest[1]) == 1:
+    elif not across and len(rest[0]) == len(rest[1]) == 1:
         found.append((rest[0][0], rest[1][0], None))
     else:
         left_out = [
@@ -167,6 +175,22 @@ def _match_configurations(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tup
     for x, y, _ in found:
         left_out += _count_surplus(x, y, min(len(x), len(y)))
     return [_match(x, y, "apart", division) for x, y, division in found], left_out
+
+
+def _pair_devices(a: _Runs, b: _Runs) -> tuple[list[tuple[_Runs, _Runs]], tuple[list[_Runs], list[_Runs]]]:
+    """Returns what to set beside each other of runs that are equal but for the device, and what is left."""
+    sides = [_by(runs, lambda one: one.configuration.strategy.encode()) for runs in (a, b)]
+    pairs: list[tuple[_Runs, _Runs]] = [(sides[0][one], sides[1][one]) for one in sides[0] if one in sides[1]]
+    alone: list[list[_Runs]] = [
+        [side[one] for one in side if one not in other] for side, other in (sides, reversed(sides))
+    ]
+    if alone[0] and alone[1]:
+        best = [_best(groups) for groups in alone]
+        pairs.append((best[0], best[1]))
+        alone = [
+            [runs for runs in groups if runs is not one] for groups, one in zip(alone, best, strict=True)
+        ]
+    return pairs, (alone[0], alone[1])
 
 
 def _match(
@@ -216,10 +240,14 @@ def _by(records: Iterable[RunRecord], key: Callable[[RunRecord], bytes]) -> dict
 
 
 def _best(groups: Sequence[Sequence[RunRecord]]) -> Sequence[RunRecord]:
-    """Returns the runs of the configuration that made the most examples a second in its first series."""
+    """Returns the runs of the configuration that made the most examples a second, its input included."""
 
     def rate(records: Sequence[RunRecord]) -> float:
-        series = [one.series[0] for one in records if one.series]
+        series = [
+            next((series for series in one.series if series.name == "both"), one.series[0])
+            for one in records
+            if one.series
+        ]
         done = sum(sum(one.examples) or sum(one.steps) for one in series)
         return done / (sum(sum(one.seconds) for one in series) or 1.0)
 

@@ -74,16 +74,18 @@ def conclude(result: CheckResult, required: Collection[Gate] = ()) -> str:
     told = {
         0: "Every gate that could be told holds" if untold else "Every gate holds",
         1: "A gate is broken" if broken else "A new run failed",
-        2: f"A required gate could not be told ({', '.join(result.list_untold(required))})"
+        2: f"A required gate could not be told ({', '.join(result.list_untold(required) or required)})"
         if holds
         else "Nothing could be told",
     }[result.exit_code(required)]
     silent = [gate for gate in result.silent if gate not in required] if holds or broken else []
     sentence = f"{told}: {', '.join(parts)}."
-    if not silent:
+    warnings = [f"nothing was told of {', '.join(silent)}"] if silent else []
+    if result.lost:
+        warnings.append(f"the baseline has runs under {', '.join(result.lost)}, and here there is none")
+    if not warnings:
         return sentence
-    warning = f"Warning: nothing was told of {', '.join(silent)}. That is no pass"
-    return f"{sentence} {warning}: --require GATE makes it exit code 2."
+    return f"{sentence} Warning: {'; '.join(warnings)}. That is no pass: --require GATE makes it exit code 2."
 
 
 def describe_change(check: Check) -> str:

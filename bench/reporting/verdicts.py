@@ -43,7 +43,8 @@ def comparison_tables(records: Sequence[RunRecord]) -> list[Table]:
     readings = [
         reading
         for group in groups.values()
-        if has_complete_pair(group)
+        # Accuracies are no ratio of times: what `check` runs for them has no series.
+        if has_complete_pair(group) and all(any(one.series for one in arm) for arm in split_arms(group))
         for reading in compare_records(*split_arms(group), find_floor=stored_floor).readings
     ]
     return [_table(readings)] if readings else []

@@ -12,6 +12,7 @@ from bench.analysis.intervals import Difference
 from bench.analysis.thresholds import Thresholds
 from bench.records.floors import Floor
 from bench.records.record import Memory, Metric, Outcomes, RunRecord, Turns
+from bench.reporting.check_report import conclude
 from tpuens.errors import ConfigurationError
 
 
@@ -326,3 +327,11 @@ def test_of_several_machines_in_the_baseline_the_same_is_taken(records) -> None:
     baseline = [records.record(memory=small), records.record(memory=large, environment=server)]
     result = check([records.record(memory=large, environment=server)], baseline)
     assert of(result, "memory").verdict == "holds"
+
+
+def test_a_strategy_that_is_gone_is_no_pass(days, records) -> None:
+    new, baseline = days(seed=2), days()
+    result = check(new, [*baseline, *days(configuration={"strategy": "gpu"})])
+    assert (result.lost, result.exit_code(), result.exit_code(["memory"])) == (("gpu",), 0, 2)
+    assert "the baseline has runs under gpu, and here there is none" in conclude(result)
+    assert not check(new, baseline).lost

@@ -304,3 +304,11 @@ def test_a_misspelt_backbone_is_the_users_to_mend(folders):
     assert end.value.exit_code == 2
     with pytest.raises(RecordError, match="No record tells how fast vgg16 trains"):
         app([*arguments, "vgg16"])
+
+
+def test_without_a_floor_the_fastest_is_taken_whatever_is_known_of_it(machines):
+    fast = machines.run(300)
+    slow = machines.run(100, how={"dtype_policy": "mixed_bfloat16"})
+    known = machines.accuracy(0.9, configuration={"dtype_policy": "mixed_bfloat16"})
+    (choice,), below = rank([fast, slow, known], floor=0)
+    assert (choice.examples_per_second, below) == (300, [])

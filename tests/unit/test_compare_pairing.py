@@ -92,6 +92,44 @@ def test_runs_without_a_partner_are_told_by_number_and_arm(records: Any) -> None
     assert left_out((runs(3), runs(2, environment=other))) == told
 
 
+def test_between_machines_each_strategy_stands_beside_itself(records: Any) -> None:
+    def runs(seconds: float, strategy: str, **fields: Any) -> list[RunRecord]:
+        how = {"strategy": strategy, "num_replicas": 1, **fields.pop("how", {})}
+        return [records.record(series=(timed(seconds),), configuration=how, **fields) for _ in range(6)]
+
+    server = {"environment": records.environment("server")}
+    both = [*runs(0.25, "gpu", **server), *runs(1.0, "cpu", **server)]
+    found = compare_records([*runs(1.0, "cpu"), *runs(0.5, "gpu")], both)
+    assert sorted(one.ratio for one in found.readings) == pytest.approx([1, 2])
+    alone = compare_records(runs(1.0, "cpu"), both)
+    assert [one.ratio for one in alone.readings] == pytest.approx([1])
+    assert "B alone ran train-step" in comparison_text(alone)
+    (other,) = compare_records(runs(1.0, "cpu"), runs(0.25, "gpu", **server)).readings
+    assert (other.ratio, other.match.division) == (pytest.approx(4), "fixed")
+
+
+def test_what_is_left_between_machines_is_not_held_to_their_reference(records: Any) -> None:
+    def runs(pace: float, jit: bool, dtype_policy: str = "float32", **fields: Any) -> list[RunRecord]:
+        how: dict[str, Any] = {"configuration": {"jit_compile": jit, "dtype_policy": dtype_policy}}
+        how |= {"series": (timed(pace),), "references": (timed(pace, "small-cnn", device="cpu"),)}
+        return [records.record(**how, **fields) for _ in range(6)]
+
+    a = [*runs(4.0, False), *runs(4.0, True)]
+    server = {"environment": records.environment("server")}
+    b = [*runs(1.0, False, **server), *runs(1.0, False, "mixed_bfloat16", **server)]
+    found = compare_records(a, b)
+    assert [one.ratio for one in found.readings] == pytest.approx([4])
+    assert comparison_text(found).count("alone ran") == 2
+
+
+def test_accuracies_that_were_compared_stand_in_the_way_of_no_report(records: Any) -> None:
+    turns = [Turns(comparison="accuracy", pair=0, arm=arm) for arm in ("A", "B")]  # type: ignore[arg-type]
+    accuracies = [records.record("ensemble-accuracy", turns=one, series=()) for one in turns]
+    timings = arms(records, {"series": (timed(1.0),)}, {"series": (timed(0.5),)})
+    (table,) = comparison_tables([*accuracies, *timings[0], *timings[1]])
+    assert len(table.rows) == 1
+
+
 def test_a_report_bears_a_comparison_of_which_no_pair_is_complete(records: Any) -> None:
     a, b = arms(records, {"series": (timed(1.0),)}, {"series": (timed(1.0),)})
     assert comparison_tables([a[0], b[1]]) == []
