@@ -12,6 +12,8 @@ from tpuens.errors import ConfigurationError, DeviceError, InterruptedRunError, 
 from tpuens.training.interrupts import catch_stop_signals
 
 from ..analysis.compare import compare_records
+from ..analysis.gates import list_differences
+from ..analysis.labels import setup_facts
 from ..analysis.matching import split_arms
 from ..analysis.ratios import MIN_PAIRS, narrow_enough
 from ..records.record import RunRecord, Turns
@@ -110,6 +112,7 @@ def run_comparison(
         commands=commands,
         manner=before.manner if before else choose_manner(a, b, roots),
         one_by_one=one_by_one,
+        earlier=records[:2],
     )
     goal = _Goal(
         budget_seconds=budget_seconds, estimate=estimate, min_pairs=min_pairs, until_narrow=until_narrow
@@ -160,6 +163,7 @@ class _Run:
     commands: Commands
     manner: Manner
     one_by_one: bool
+    earlier: Sequence[RunRecord] = ()  # a pair that an earlier call has made
     lengths: Sequence[TurnLength] = ()
 
     def run_pair(self, number: int, should_stop: Callable[[], bool]) -> tuple[RunRecord, RunRecord]:
@@ -175,6 +179,8 @@ class _Run:
             self.observer.on_note("Memory does not hold both arms: whole runs go A B B A instead.")
             self.manner = "whole-runs"
             return self.run_pair(number, should_stop)
+        if complete and self.earlier:
+            check_alike(self.earlier, records, self.folder)
         for record in records:
             write_record(self.folder, record)
         if not complete:
@@ -245,6 +251,33 @@ def _check_pace(missing: int, spent: float, each: float, budget_seconds: float, 
             f"kept in {folder}: go on with them by --resume and "
             f"--budget {math.ceil(missing * each * OVERRUN / 60)}m. Received: budget={budget_seconds:.0f} s"
         )
+
+
+def check_alike(earlier: Sequence[RunRecord], pair: Sequence[RunRecord], folder: Path) -> None:
+    """Refuses runs that were not made where and with what those before them were.
+
+    Args:
+        earlier: Runs that an earlier call has made.
+        pair: As many new ones, each to be like the one at its place.
+        folder: Where they lie, to be named.
+
+    Raises:
+        ConfigurationError: Machine, versions, variables or commit are others.
+    """
+    for before, now in zip(earlier, pair, strict=True):
+        facts = [
+            {
+                "machine": one.environment and (one.environment.machine_label, one.environment.fingerprint),
+                **dict(setup_facts(one.environment)),
+            }
+            for one in (before, now)
+        ]
+        if differences := list_differences(*facts):
+            raise ConfigurationError(
+                "All runs of a comparison are made on one machine, with the same versions and commit: "
+                f"choose another --results. Received: results={str(folder)!r}, where "
+                f"{f'arm {now.turns.arm}' if now.turns else 'a run'} differs in {'; '.join(differences)}"
+            )
 
 
 def _explain(records: Sequence[RunRecord], folder: Path) -> TpuensError:

@@ -16,7 +16,7 @@ from ..peers.verdicts import needed_claims
 from ..records.store import RECORDS_FOLDER, read_folder, write_record
 from ..suites import Request, Scenario
 from .command_calls import call_command
-from .compare_run import ComparisonObserver, run_comparison
+from .compare_run import ComparisonObserver, check_alike, run_comparison
 from .items import Item
 from .launcher import launch_run
 from .limits import default_limits
@@ -70,7 +70,6 @@ def _run(measurement: Measurement, folder: Path, seconds: float, how: How) -> No
             _request(measurement.b, how),
             folder,
             budget_seconds=seconds,
-            min_pairs=measurement.min_pairs,
             turns=measurement.turns,
             one_by_one=measurement.one_by_one,
             observer=how.observer,
@@ -96,6 +95,8 @@ def _repeat(measurement: Repeats, folder: Path, how: How) -> None:
         )
         if record.status != "ok":
             raise RunError(record.reason or "The run failed.")
+        if number > 1:
+            check_alike(read_folder(folder)[:1], [record], folder)
         write_record(folder, record)
 
 

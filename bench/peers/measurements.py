@@ -31,14 +31,12 @@ class Comparison(Measurement):
 
     Attributes:
         a, b: The arms.
-        min_pairs: So many at least; where a network takes minutes to start, few.
         turns: Of each arm in a pair; None leaves it to the scenario.
         one_by_one: Whether arms are prepared one after the other, so that their first steps compare.
     """
 
     a: Scenario
     b: Scenario
-    min_pairs: int = MIN_PAIRS
     turns: int | None = None
     one_by_one: bool = False
 
@@ -70,19 +68,16 @@ _STEP = {"image_size": 128, "batch_size": 8, "timing": Timing(warmup_steps=3), "
 _CIFAR = {"image_size": 32, "batch_size": 64, "timing": Timing(), "seconds": 0.0}
 STEP_NETWORKS = {  # and for how long each may be compared with Keras's fit
     "efficientnetb0": 480.0,
-    "resnet50v2": 480.0,
-    "resnet152v2": 900.0,
-    "densenet201": 900.0,
-    "inceptionresnetv2": 780.0,
-    "vgg16": 360.0,
-    "mobilenetv2": 420.0,
+    "resnet50v2": 720.0,
+    "resnet152v2": 1200.0,
+    "densenet201": 1800.0,
+    "inceptionresnetv2": 1560.0,
+    "vgg16": 540.0,
+    "mobilenetv2": 600.0,
     "cifar_cnn": 240.0,
 }
 FIRST_STEPS = ("efficientnetb0", "resnet152v2", "densenet201", "efficientnetb7")
 SIZES = (512, 224)
-_FEW = 3
-# First steps scatter more than steps do, and no pair looks at them to see whether there are enough.
-_FOR_FIRST_STEPS = 5
 
 
 def _input(loader: str, size: int) -> Scenario:
@@ -147,7 +142,6 @@ def _list_steps() -> list[Measurement]:
             seconds=seconds,
             a=_step(backbone, "keras-fit"),
             b=_step(backbone, "tpuens"),
-            min_pairs=_FOR_FIRST_STEPS if backbone in FIRST_STEPS else _FEW,
             turns=8,
             one_by_one=True,
         )
@@ -159,7 +153,6 @@ def _list_steps() -> list[Measurement]:
         seconds=1500.0,
         a=Scenario(name="train-step", backbone="efficientnetb7", loop="keras-fit", **tiny),  # type: ignore[arg-type]
         b=Scenario(name="train-step", backbone="efficientnetb7", **tiny),  # type: ignore[arg-type]
-        min_pairs=_FOR_FIRST_STEPS,
         turns=2,
         one_by_one=True,
     )
@@ -169,7 +162,6 @@ def _list_steps() -> list[Measurement]:
             seconds=seconds / 2,
             a=_step(backbone, layout),
             b=_step(backbone, "tpuens"),
-            min_pairs=_FEW,
             turns=8,
         )
         for backbone, seconds in STEP_NETWORKS.items()
@@ -191,7 +183,7 @@ def _list_within_runs() -> list[Measurement]:
     )
     ensemble = _repeat("ensemble-inference", backbone="mobilenetv2", image_size=96, batch_size=16)
     return [
-        Repeats(name="head-features", seconds=540.0, scenario=head, processes=4),
+        Repeats(name="head-features", seconds=810.0, scenario=head),
         Repeats(name="ensemble-fused", seconds=300.0, scenario=ensemble),
     ]
 

@@ -11,13 +11,13 @@ import msgspec
 
 from tpuens.errors import ConfigurationError
 
-from ..analysis.ratios import Interval, ratio_interval
+from ..analysis.ratios import MIN_PAIRS, Interval, ratio_interval
 from ..analysis.selftest_results import DONE_FILE, Done
 from ..analysis.statistics import CONFIDENCE
 from .claims import CLAIMS, Claim, Target
 from .readings import describe_cautions, describe_machines
 
-Verdict = Literal["held", "not held", "too close to call", "not measured"]
+Verdict = Literal["held", "not held", "too close to call", "too few runs", "not measured"]
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,11 +130,13 @@ def _judge(claim: Claim, folder: Path, values: Mapping[str, Sequence[float]]) ->
         return _result(claim, verdict="not measured", why=said or "it was not run")
     interval = ratio_interval([math.log(number) for number in numbers])
     found = {"samples": _count(len(numbers), claim.sample), "machine": describe_machines(place)}
-    if interval is None:
+    if claim.alone and interval is None:
         verdict = decide(claim.target, numbers[0], numbers[0])
-        if not claim.alone:
-            verdict, said = "too close to call", said or "a single one has no interval"
         return _result(claim, value=numbers[0], verdict=verdict, why=said, **found)
+    if len(numbers) < MIN_PAIRS or interval is None:  # [METHOD of this project, 8]
+        ends = {} if interval is None else {"low": interval.low, "high": interval.high}
+        value = math.exp(statistics.fmean(map(math.log, numbers)))
+        return _result(claim, value=value, verdict="too few runs", why=said, **ends, **found)
     return _from_interval(claim, interval, said, **found)
 
 
@@ -150,6 +152,8 @@ def _judge_median(claim: Claim, values: Mapping[str, Sequence[float]]) -> Result
     known = [one for one in intervals if one is not None]
     if len(known) < len(of):
         return _result(claim, verdict="not measured", why=f"{len(known)} of {len(of)} have an interval")
+    if few := [name for name, numbers in zip(claim.median_of, of, strict=True) if len(numbers) < MIN_PAIRS]:
+        return _result(claim, verdict="too few runs", why=f"of {', '.join(few)}")
     whole = Interval(
         ratio=statistics.median(one.ratio for one in known),
         low=statistics.median(one.low for one in known),

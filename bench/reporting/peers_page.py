@@ -4,12 +4,13 @@ import math
 import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
+from ..analysis.ratios import MIN_PAIRS
 from ..peers.claims import GROUPS
-from ..peers.verdicts import Result
+from ..peers.verdicts import Result, Verdict
 from ..records.atomic import write_file
 from .contents import Contents
 from .drawing import Chart, add_grid, add_legend, finish_chart, make_lines, set_log_scale
@@ -21,17 +22,22 @@ from .tables import Table
 TITLE = "Against what users would run instead"
 HOW_TO_READ = (
     "Every ratio is one of two arms on the same machine in the same run: pairs of fresh processes that are "
-    "alive side by side and take turns. It is the geometric mean over pairs, with its 95 % interval.",
+    "alive side by side and take turns; for cache, head and ensemble two readings of each of several "
+    "processes. It is the geometric mean over pairs or processes, with its 95 % interval.",
     "Held: the whole interval lies on the right side of the target. Not held: on the wrong side. Too close "
-    "to call: the target lies within. “Not below” stands unless the whole interval lies below.",
-    "Where a network takes minutes to start there are few pairs, and the interval is as wide as that makes "
-    "it.",
+    "to call: the target lies within. “Not below” stands unless the whole interval lies below. Too few runs: "
+    f"fewer than {MIN_PAIRS} pairs or processes claim nothing, whatever their interval.",
     "How each peer is set up stands in its records (peer_settings), with the versions of all packages. "
     "Keras’s fit has TensorFlow as it comes; ours has it use oneDNN on every x86 processor.",
 )
 # Of the target; what is drawn no further out leaves room to tell 0.9 from 1.1.
 _FURTHEST = 4.0
-_COLOURS = {"held": PALETTE[2], "not held": PALETTE[3], "too close to call": PALETTE[1]}
+_COLOURS = {
+    "held": PALETTE[2],
+    "not held": PALETTE[3],
+    "too close to call": PALETTE[1],
+    "too few runs": PALETTE[4],
+}
 
 
 class PeersReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,7 +84,7 @@ def summarise_results(results: Sequence[Result]) -> str:
     """Returns how many claims are held, and how many not, in a sentence."""
     counts = [
         f"{count} {verdict}"
-        for verdict in ("held", "not held", "too close to call", "not measured")
+        for verdict in get_args(Verdict)
         if (count := sum(result.verdict == verdict for result in results))
     ]
     return f"{len(results)} claims: {', '.join(counts)}."

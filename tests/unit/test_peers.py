@@ -208,7 +208,21 @@ def test_what_was_not_run_or_failed_says_why(tmp_path: Path) -> None:
 def test_one_pair_claims_nothing(tmp_path: Path, records: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[__name__], "NOISE", (0.0,))
     compare(tmp_path, records, "input-224-article", 9.0)
-    assert judge(tmp_path, "input/224-article").verdict == "too close to call"
+    assert judge(tmp_path, "input/224-article").verdict == "too few runs"
+
+
+def test_five_pairs_claim_nothing_however_narrow_and_neither_does_their_median(
+    tmp_path: Path, records: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = next(claim for claim in CLAIMS if claim.median_of).median_of
+    for name in networks[:-1]:
+        compare(tmp_path, records, f"step-{name}", 1.2)
+    monkeypatch.setattr(sys.modules[__name__], "NOISE", NOISE[:5])
+    compare(tmp_path, records, f"step-{networks[-1]}", 1.2)
+    result = judge(tmp_path, f"step/{networks[-1]}")
+    assert (result.verdict, result.samples) == ("too few runs", "5 pairs")
+    median = judge(tmp_path, "step/median-keras-fit")
+    assert (median.verdict, median.why) == ("too few runs", f"of {networks[-1]}")
 
 
 def test_ratios_within_a_record_and_calls_of_commands_are_read(tmp_path: Path, records: Any) -> None:

@@ -1,6 +1,7 @@
 """Two arms that take turns: the protocol, against workers that are a few lines of Python."""
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -421,6 +422,17 @@ def test_a_failed_pair_keeps_those_before_it_and_the_comparison_goes_on_where_it
     records = compare(tmp_path, (worker(tmp_path, "A"), worker(tmp_path, "B")), budget, seconds=50.0)
     assert budget.pairs == 4
     assert [one.turns.pair for one in split_arms(records)[0] if one.turns] == [0, 1, 3, 4, 5, 6]
+
+
+def test_pairs_of_another_machine_are_not_gone_on_with(tmp_path: Path) -> None:
+    fails = worker(tmp_path, "B", fault="dies at the third start")
+    with pytest.raises(RunError):
+        compare(tmp_path, (worker(tmp_path, "A"), fails), Budget(1.0))
+    for file in (tmp_path / "out" / "records").glob("*.json"):
+        file.write_text(re.sub(r'"fingerprint": "[^"]*"', '"fingerprint": "another"', file.read_text()))
+    with pytest.raises(ConfigurationError, match=r"made on one machine.*arm A differs in machine: "):
+        compare(tmp_path, (worker(tmp_path, "A"), worker(tmp_path, "B")), Budget(1.0), seconds=50.0)
+    assert len(list_pairs(tmp_path / "out")) == 4
 
 
 def test_a_folder_is_gone_on_with_for_the_same_arms_alone(tmp_path: Path) -> None:
