@@ -1,8 +1,8 @@
 """What runs cost: price × time, with the price's origin beside it; and the energy of an example.
 
-A price is the user's own (`--price`), else the catalogue's. A machine is rented as a whole: a run on one
-device of a machine with eight pays for eight. A machine without an accelerator, and a device whose price
-nobody has told, have no price.
+A price is the user's own (`--price`), else the catalogue's. A machine is rented as a whole, with whatever of
+it stands idle: the cheapest that holds all the devices of a run, or several where the catalogue has none so
+large. A machine without an accelerator, and a device whose price nobody has told, have no price.
 """
 
 import math
@@ -78,7 +78,9 @@ class Prices:
             price = self._of_devices[facts.name]
             origin = f"{boards} × {facts.name}: {price:g} {CURRENCY}/h each, given by the user"
             return Tariff(dollars_per_hour=boards * price, origin=origin)
-        tariffs = [self._rent(price, boards) for price in self._find(facts)]
+        prices = self._find(facts)
+        whole = [price for price in prices if price.devices >= boards]
+        tariffs = [self._rent(price, boards) for price in whole or prices]
         return min(tariffs, key=lambda tariff: tariff.dollars_per_hour, default=None)
 
     def of_share(self, facts: DeviceFacts) -> Tariff | None:

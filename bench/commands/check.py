@@ -254,13 +254,14 @@ def _read_stored(results: Path, baseline: str | None) -> "tuple[list[RunRecord],
 def _run_now(plan: Callable[[], list[Request]], baseline: str) -> "tuple[list[RunRecord], list[RunRecord]]":
     """Returns the records of runs made now, and those of a baseline, which is read first."""
     from ..execution.limits import default_limits
-    from ..execution.suite_run import default_folder, run_requests
+    from ..execution.suite_run import Plan, default_folder, run_requests, save_plan
     from ..progress import SuiteProgress
     from ..records.baselines import find_baseline
     from ..records.store import latest_records, read_folder
 
     old = latest_records(read_folder(find_baseline(baseline)))
     requests, folder = plan(), default_folder("check")
+    save_plan(folder, Plan(suite="check", requests=tuple(requests)))
     with SuiteProgress() as progress:
         new = run_requests(requests, folder, limits=default_limits(), observer=progress.observer)
     typer.echo(f"again: tpuens-bench check --results {folder} --baseline {baseline}", err=True)

@@ -35,7 +35,7 @@ from .messages import (
     decode_message,
     encode_message,
 )
-from .start import ROOT, WITH_PARENT
+from .start import ROOT, WITH_PARENT, open_log
 from .worker import BOTH_ARMS, OUT_OF_MEMORY, SPAWNED_AT, TAKES_TURNS
 
 LOG_TAIL_LINES = 30
@@ -100,8 +100,7 @@ class LiveWorker:
         self._created = datetime.now(timezone.utc)
         self._checked = time.monotonic()
         self._deadline = self._checked + self._limits.seconds
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("wb") as log_file:
+        with open_log(self._log) as log_file:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,

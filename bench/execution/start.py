@@ -1,6 +1,9 @@
 """How a process of this project's own begins."""
 
 from pathlib import Path
+from typing import BinaryIO
+
+from tpuens.errors import RunError
 
 # The parent of this package's folder: put first on a child's path, so that no folder of the name `bench` in
 # the user's working directory can stand in for ours.
@@ -13,3 +16,19 @@ import ctypes, signal
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 """
+
+
+def open_log(path: Path) -> BinaryIO:
+    """Returns the file for what a process prints, in a folder that is made.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb")
+    except OSError as error:
+        raise RunError(
+            "The log of a run cannot be written: make room or choose another --results. "
+            f"Received: {path} ({error.strerror})"
+        ) from error

@@ -13,10 +13,11 @@ from .tables import ROW_LIMIT, Table
 
 _EXPLANATION = (
     "Price × time over the timed part, start-up left out. A machine is rented as a whole, whatever the run "
-    "leaves idle. Where the user gave no price (--price), it is the lowest that the catalogue knows for the "
-    "device, without storage, traffic and taxes; a device that is not there has none, and neither has a "
-    "machine without an accelerator. Energy is what the named meters read, and no other part of the "
-    "machine; without a readable meter there is none."
+    "leaves idle. Where the user gave no price (--price), it is the lowest that the catalogue knows of a "
+    "machine with as many of the device, or of several machines where it knows none so large, without "
+    "storage, traffic and taxes; a device that is not there has none, and neither has a machine without an "
+    "accelerator. Energy is what the named meters read, and no other part of the machine; without a "
+    "readable meter there is none."
 )
 
 

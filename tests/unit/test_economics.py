@@ -60,6 +60,13 @@ def test_machines_are_rented_as_a_whole(on_gpus):
     assert "idle" not in all_of_it.origin
 
 
+def test_devices_of_one_run_are_rented_in_one_machine_where_there_is_one(on_gpus):
+    tariff = tariff_of(on_gpus(8))  # eight times the cheapest with one would be less, and no machine
+    assert tariff.dollars_per_hour > 8 * tariff_of(on_gpus()).dollars_per_hour
+    assert "8 × NVIDIA H100 SXM" in tariff.origin
+    assert tariff.origin.startswith("AWS")
+
+
 def test_as_many_machines_are_rented_as_the_devices_need(on_gpus):
     tariff = tariff_of(on_gpus(8), **{"p5.4xlarge": 2.0})
     assert tariff.dollars_per_hour == 16.0

@@ -13,8 +13,10 @@ from bench.execution import live_worker
 from bench.execution.launcher import launch_run
 from bench.execution.limits import Limits, default_limits
 from bench.execution.messages import Progress
+from bench.execution.start import open_log
 from bench.records.record import RunRecord
 from bench.suites import Request, Scenario
+from tpuens.errors import RunError
 
 REQUEST = Request(
     suite="quick",
@@ -175,3 +177,9 @@ def test_the_log_of_a_failure_tells_neither_home_nor_working_folder(tmp_path: Pa
     assert "RuntimeError" in text
     assert str(Path.cwd()) not in text
     assert str(Path.home()) + "/" not in text
+
+
+def test_a_log_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file where the folder is to be")
+    with pytest.raises(RunError, match=r"log of a run cannot be written: make room.*001\.log"):
+        open_log(tmp_path / "logs" / "001.log")
