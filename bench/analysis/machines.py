@@ -10,8 +10,9 @@ from tpuens.errors import unknown_name_error
 from .summary import Row
 
 # The strategy and its replicas belong to the device that is compared; the batch size of a replica follows
-# from the global one.
-_OF_THE_DEVICE = frozenset({"strategy", "num_replicas", "per_replica_batch_size"})
+# from the global one, and glibc is told to keep memory for a CPU alone. What a device makes of float32 is no
+# such thing: it changes results, and is told.
+_OF_THE_DEVICE = frozenset({"strategy", "num_replicas", "per_replica_batch_size", "keeps_freed_memory"})
 
 
 @dataclass(frozen=True, kw_only=True)

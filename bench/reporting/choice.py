@@ -52,6 +52,7 @@ def choice_sentences(
             "factor of 2; real steps usually take longer. Such a row has no accuracy, no spread and no host "
             "cores, since nothing ran, and its time counts neither start-up nor input."
         )
+    sentences += _unlike_work(choices)
     if any(choice.accuracy is None and not choice.modelled for choice in choices):
         sentences.append(
             "An accuracy that is not known was not assumed: no record tells it for that backbone, image size "
@@ -65,6 +66,24 @@ def choice_sentences(
         )
     sentences += [f"Not counted: {refusal.path}: {refusal.reason}" for refusal in refusals]
     return [plain(sentence) for sentence in sentences]
+
+
+def _unlike_work(choices: Sequence[Choice]) -> list[str]:
+    """Returns a warning for each table whose rows did not do the same work [METHOD of this project, 11]."""
+    tables: dict[str, dict[str, list[str]]] = {}
+    for choice in choices:
+        if not choice.modelled:
+            work = choice.workload
+            words = [choice.reading, work.dataset or "", *(work.augment and ["with", *work.augment])]
+            works = tables.setdefault(workload_name(work), {})
+            works.setdefault(" ".join(filter(None, words)), []).append(choice.machine)
+    return [
+        f"The rows of {name} did not do the same work, so that their order may be the work's: "
+        + "; ".join(f"{words} on {', '.join(dict.fromkeys(machines))}" for words, machines in works.items())
+        + ". Measure the same on all of them."
+        for name, works in tables.items()
+        if len(works) > 1
+    ]
 
 
 def peer_sentences(peers: Mapping[str, int]) -> list[str]:

@@ -312,3 +312,15 @@ def test_without_a_floor_the_fastest_is_taken_whatever_is_known_of_it(machines):
     known = machines.accuracy(0.9, configuration={"dtype_policy": "mixed_bfloat16"})
     (choice,), below = rank([fast, slow, known], floor=0)
     assert (choice.examples_per_second, below) == (300, [])
+
+
+def test_rows_that_did_not_do_the_same_work_are_told_apart(machines):
+    laptop = machines.run(100)
+    server = machines.run(300, on="server", workload={"dataset": "photographs", "augment": ("flip",)})
+    plan = Plan(examples=1000, epochs=10, target_accuracy=0)
+    choices, below = rank([laptop], [server], floor=0)
+    (warning,) = [one for one in choice_sentences(choices, below, [], plan) if "same work" in one]
+    assert "train-epoch: both photographs with flip on server" in warning
+    assert "train-epoch: both digits on laptop" in warning
+    choices, below = rank([laptop], [machines.run(300, on="server")], floor=0)
+    assert not any("same work" in one for one in choice_sentences(choices, below, [], plan))
