@@ -74,7 +74,7 @@ def _check_labels(examples: Examples, loss: LossConfig) -> None:
     """Refuses a loss that is not for labels of this kind."""
     is_sigmoid = activation_of(loss.name) == "sigmoid"
     if examples.is_multi_label and not is_sigmoid:
-        other = int(np.flatnonzero(examples.known_labels.sum(axis=1) != 1)[0])
+        other = int((examples.known_labels.sum(axis=1) != 1).argmax())  # the first, if any is so
         names = [examples.class_names[one] for one in np.flatnonzero(examples.known_labels[other])]
         raise ConfigurationError(
             "Examples of several classes, or of none, want --loss binary_crossentropy; if each is of one "
