@@ -7,6 +7,7 @@ fits takes 150), so the search comes from above: first well over the guess, then
 so that what is said is always the compiler's word.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 from .messages import Compiled
@@ -15,9 +16,11 @@ from .messages import Compiled
 _STEP = 8
 # The first look at what does not fit: so many times the guess.
 _OVER = 2.5
-# Between a batch that fits and one that does not, the next is so far up at least.
+# Between a batch that fits and one that does not, the next is so far up at least; where they are so many
+# times apart, half-way by their ratio.
 _HIGH = 0.6
-# No more compiles than these, the first within; most of them are refusals.
+_WIDE = 4
+# No more compiles than these in one call, the first within; most of them are refusals.
 MOST_COMPILES = 10
 # Beyond it nobody trains a network on one device, and compiling takes long.
 MOST_EXAMPLES = 65536
@@ -28,13 +31,16 @@ def find_largest(
 ) -> dict[int, Compiled]:
     """Returns what the compiler said, by batch size, in the order in which it was asked.
 
+    A search that was cut off by its number of compiles goes on in the next call.
+
     Args:
         compile_at: Compiles a batch of that size.
         said: What it said before, of one batch at least.
         allowed: Bytes that a program may have.
     """
     said = dict(said)
-    while len(said) < MOST_COMPILES and (batch := next_batch(said, allowed)) is not None:
+    most = len(said) - 1 + MOST_COMPILES
+    while len(said) < most and (batch := next_batch(said, allowed)) is not None:
         said[batch] = compile_at(batch)
     return said
 
@@ -53,7 +59,8 @@ def next_batch(said: Mapping[int, Compiled], allowed: int) -> int | None:
     if too_large is None:
         guess = _OVER * (guess or fits)
     elif fits:  # near the limit the line is flat, since compilers compute again what they cannot keep
-        guess = max(guess or 0, fits + _HIGH * (too_large - fits))
+        high = math.sqrt(fits * too_large) if too_large > _WIDE * fits else fits + _HIGH * (too_large - fits)
+        guess = max(guess or 0, high)
     else:
         guess = guess or too_large / 2
     lowest = fits + step if fits else 1

@@ -108,6 +108,21 @@ def test_the_largest_batch_is_found_in_few_compiles() -> None:
         assert fits >= truth * 0.8 - 1
 
 
+def test_a_search_that_was_cut_off_goes_on_in_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compile_at(batch: int) -> Compiled:  # a refusal that tells no bytes, so that every guess is far off
+        return Compiled(status="ok" if batch <= 15000 else "too large")
+
+    monkeypatch.setattr("bench.preflight.fitting.MOST_COMPILES", 5)
+
+    said = {1: compile_at(1), 65000: compile_at(65000)}
+    first = find_largest(compile_at, said, TARGETS["v3"].memory_bytes)
+    assert not is_known(first)
+    assert len(first) == len(said) - 1 + 5
+    second = find_largest(compile_at, first, TARGETS["v3"].memory_bytes)
+    assert is_known(second)
+    assert list(second)[: len(first)] == list(first)
+
+
 def test_the_search_comes_from_above_since_a_refusal_takes_seconds_and_a_fit_minutes() -> None:
     def compile_at(batch: int) -> Compiled:
         needed = 0.7 + 0.24 * batch
