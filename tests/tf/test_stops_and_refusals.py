@@ -10,9 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from tpuens.cli import app
-from tpuens.errors import ConfigurationError, InterruptedRunError
+from tpuens.errors import ConfigurationError, DataError, InterruptedRunError
 from tpuens.hardware.strategies import open_strategy
+from tpuens.recipes import recipe
 from tpuens.recipes.config import PhaseConfig, SplitConfig, TrainConfig
+from tpuens.recipes.options import RecipeOptions, make_recipe
 from tpuens.recipes.parts import load_parts
 from tpuens.recipes.phases import Observer
 from tpuens.recipes.run import resume, train
@@ -77,3 +79,29 @@ def test_a_data_set_that_was_converted_is_trained_on_without_a_validation_part(t
         assert sorted(converted[part].class_counts) == sorted(original[part].class_counts)
     with pytest.raises(ConfigurationError, match="comes without a validation part"):
         load_parts(replace(config, split=SplitConfig(kind="given")))
+
+
+def test_a_recipe_that_never_got_to_a_run_may_be_asked_for_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_nothing(config: TrainConfig, output: Path, **options: Any) -> None:
+        raise DataError("no such data")
+
+    monkeypatch.setattr(recipe, "finish_run", find_nothing)
+    for epochs in (1, 2):
+        with pytest.raises(DataError):
+            recipe.run_recipe(small_recipe(epochs=epochs), tmp_path)
+    (tmp_path / "members" / "one" / "fold-0").mkdir(parents=True)
+    (tmp_path / "members" / "one" / "fold-0" / "config.json").write_text("{}")
+    with pytest.raises(ConfigurationError, match="other settings want another --output"):
+        recipe.run_recipe(small_recipe(epochs=3), tmp_path)
+
+
+def test_a_fold_without_folds_is_one_of_five_and_none_is_trained_twice(tmp_path: Path) -> None:
+    assert small_recipe(run_folds=(3,)).split == SplitConfig(kind="fold", folds=5, fraction=0.1)
+    with pytest.raises(ConfigurationError, match=r"trained once.*0, 0"):
+        recipe.run_recipe(small_recipe(run_folds=(0, 0)), tmp_path)
+
+
+def small_recipe(**options: Any) -> recipe.RecipeConfig:
+    return make_recipe("cifar10", "cpu-demo", RecipeOptions(strategy="cpu", **options))
