@@ -382,7 +382,7 @@ def with_a_truncated_jpeg(tmp_path: Path) -> Examples:
 @pytest.mark.parametrize("cache", ["none", "memory"])
 def test_a_truncated_jpeg_is_named_with_the_remedy(with_a_truncated_jpeg: Examples, cache: Cache) -> None:
     pipeline = make_pipeline(with_a_truncated_jpeg, cache=cache)
-    named = pytest.raises(DataError, match=r"--on-corrupt skip .*1 of 6 images corrupt or missing: 004$")
+    named = pytest.raises(DataError, match=r"--on-corrupt skip.*1 of 6 images corrupt or missing: 004$")
     with named, name_corrupt_images(with_a_truncated_jpeg):
         collect(pipeline.train_batches(2, epoch=0))
 
