@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from tpuens.commands.options import DataDir
+from tpuens.commands.options import DataDir, list_given
 from tpuens.errors import ConfigurationError, DeviceError, RunError
 
 from ..peers.table import PEERS
@@ -45,6 +45,9 @@ from .report import make_report
 Names = Annotated[
     list[str] | None, typer.Argument(help="Suites or scenarios from `tpuens-bench list`; quick by default.")
 ]
+# What may stand beside peers, and beside --resume; all else would not be heeded.
+_OF_PEERS = "only", "budget", "data_dir", "results", "resume", "dry_run"
+_OF_RESUME = "resume", "results", "dry_run", "profile", "time_limit", "memory_limit"
 Results = Annotated[Path | None, typer.Option(help="Folder for the records (default results/runs/…).")]
 
 
@@ -107,7 +110,7 @@ def run(
     settings = collect_settings(context.params)
     if names and PEERS.name in names:
         others = [name for name in names if name != PEERS.name]
-        _refuse_with_peers(others, strategy, option, env, profile or None, *settings.values())
+        _refuse_with_peers([*others, *list_given(context, *_OF_PEERS)])
         run_peers(
             only or [], budget=budget, data_dir=data_dir, results=results, resume=resume, dry_run=dry_run
         )
@@ -117,8 +120,7 @@ def run(
             f"--only and --budget belong to {PEERS.name}, whose runs are comparisons. Received: {names}"
         )
     if resume:
-        again = repeats if repeats > 1 else None
-        _refuse_with_resume(names, strategy, option, env, again, *settings.values(), tune or retune or None)
+        _refuse_with_resume([*(names or []), *list_given(context, *_OF_RESUME)])
         folder = results or suite_run.find_interrupted()
         plan = suite_run.load_plan(folder)
         requests = suite_run.find_missing(folder, plan)
@@ -146,20 +148,19 @@ def run(
     _run_and_report(requests, folder, make_limits(time_limit, memory_limit))
 
 
-def _refuse_with_peers(*given: Any) -> None:
-    if any(value is not None and value != [] for value in given):
+def _refuse_with_peers(given: list[str]) -> None:
+    if given:
         raise ConfigurationError(
             f"The claims of {PEERS.name} have settings of their own, on the CPU: give it --only, --budget, "
-            "--data-dir, --results, --resume and --dry-run. "
-            f"Received: {', '.join(str(value) for value in given if value)}"
+            f"--data-dir, --results, --resume and --dry-run. Received: {', '.join(given)}"
         )
 
 
-def _refuse_with_resume(*given: Any) -> None:
-    if any(value is not None and value != [] for value in given):
+def _refuse_with_resume(given: list[str]) -> None:
+    if given:
         raise ConfigurationError(
             "--resume goes on with a folder's runs as they were asked for: give it --results alone, or start "
-            f"a new run. Received: {', '.join(str(value) for value in given if value)}"
+            f"a new run. Received: {', '.join(given)}"
         )
 
 

@@ -112,6 +112,7 @@ def test_overrides_that_make_two_scenarios_the_same_run_it_once(bench: Command) 
         (["run", "--resume", "--results", "nowhere"], "can be resumed"),
         (["run", "--resume", "--env", "A=B"], "as they were asked for"),
         (["run", "--resume", "--repeats", "2"], "as they were asked for"),
+        (["run", "--resume", "--data-dir", "d"], "Received: --data-dir"),
         (["report", "nowhere"], "nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -325,6 +325,7 @@ def test_cautions_of_the_runs_stand_beside_the_verdict(tmp_path: Path, records: 
     [
         (["peers", "--backbone", "vgg16"], "settings of their own"),
         (["peers", "quick"], "settings of their own"),
+        (["peers", "--time-limit", "5"], "Received: --time-limit"),
         (["quick", "--only", "input"], "belong to peers"),
         (["peers", "--only", "speed"], "Groups: input, cache"),
     ],
