@@ -124,7 +124,7 @@ def check(
             new, old = _run_against(against, plan(repeats=1), results, budget_seconds)
         else:
             new, old = _run_now(partial(plan, repeats=repeats), baseline or "")
-    if strategy:
+    if strategy:  # what was not asked for is not missed
         old = [record for record in old if record.configuration.strategy in strategy] or old
     result = check_records(new, old, thresholds, find_floor=_find_floor)
     title = f"{results or 'this tree'} against {against or baseline or 'its own baseline'}"

@@ -133,11 +133,10 @@ def _judge(claim: Claim, folder: Path, values: Mapping[str, Sequence[float]]) ->
     if claim.alone and interval is None:
         verdict = decide(claim.target, numbers[0], numbers[0])
         return _result(claim, value=numbers[0], verdict=verdict, why=said, **found)
-    if len(numbers) < MIN_PAIRS or interval is None:  # [METHOD of this project, 8]
-        ends = {} if interval is None else {"low": interval.low, "high": interval.high}
-        value = math.exp(statistics.fmean(map(math.log, numbers)))
-        return _result(claim, value=value, verdict="too few runs", why=said, **ends, **found)
-    return _from_interval(claim, interval, said, **found)
+    if interval is None:
+        return _result(claim, value=numbers[0], verdict="too few runs", why=said, **found)
+    is_enough = claim.alone or len(numbers) >= MIN_PAIRS  # [METHOD of this project, 8]
+    return _from_interval(claim, interval, said, is_enough=is_enough, **found)
 
 
 def _judge_median(claim: Claim, values: Mapping[str, Sequence[float]]) -> Result:
@@ -152,8 +151,6 @@ def _judge_median(claim: Claim, values: Mapping[str, Sequence[float]]) -> Result
     known = [one for one in intervals if one is not None]
     if len(known) < len(of):
         return _result(claim, verdict="not measured", why=f"{len(known)} of {len(of)} have an interval")
-    if few := [name for name, numbers in zip(claim.median_of, of, strict=True) if len(numbers) < MIN_PAIRS]:
-        return _result(claim, verdict="too few runs", why=f"of {', '.join(few)}")
     whole = Interval(
         ratio=statistics.median(one.ratio for one in known),
         low=statistics.median(one.low for one in known),
@@ -161,12 +158,14 @@ def _judge_median(claim: Claim, values: Mapping[str, Sequence[float]]) -> Result
         confidence=CONFIDENCE,
         pairs=len(known),
     )
-    return _from_interval(claim, whole, "", samples=_count(len(known), claim.sample))
+    few = [name for name, numbers in zip(claim.median_of, of, strict=True) if len(numbers) < MIN_PAIRS]
+    said = f"too few of {', '.join(few)}" if few else ""
+    return _from_interval(claim, whole, said, is_enough=not few, samples=_count(len(known), claim.sample))
 
 
-def _from_interval(claim: Claim, interval: Interval, said: str, **found: str) -> Result:
+def _from_interval(claim: Claim, interval: Interval, said: str, *, is_enough: bool, **found: str) -> Result:
     low, high, aim = interval.low, interval.high, claim.target.aim
-    verdict = decide(claim.target, low, high)
+    verdict = decide(claim.target, low, high) if is_enough else "too few runs"
     if aim is not None:
         said = "; ".join(filter(None, [said, f"aim {'reached' if low >= aim else 'not reached'}"]))
     return _result(claim, value=interval.ratio, low=low, high=high, verdict=verdict, why=said, **found)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..analysis.growth import Duel, Growth, Point, find_caches, find_fusing, find_growth, paired_ratio
 from ..analysis.labels import label_words, tell_apart, workload_name
-from ..analysis.ratios import Interval
+from ..analysis.ratios import MIN_PAIRS, Interval
 from ..analysis.summary import Row
 from .drawing import (
     LINE_LIMIT,
@@ -182,6 +182,8 @@ def _fusing_text(duel: Duel) -> str:
         verdict = "is not shown to pay at any batch size"
     if duel.loses:
         verdict += f", and costs at {', '.join(map(str, duel.loses))}"
+    if duel.row.runs < MIN_PAIRS:
+        verdict += f", which fewer than {MIN_PAIRS} runs only hint at"
     return (
         f"Fusing {members} × {workload_name(duel.row.workload)} into one network {verdict}: beside the "
         f"members one after another it predicts {ratios} ({_where(duel.row)})."

@@ -129,6 +129,12 @@ def test_words_say_at_which_batch_sizes_fusing_pays(records, ratios, words):
     assert sentence in table.conclusions
 
 
+@pytest.mark.parametrize(("runs", "is_claim"), [(1, False), (5, False), (6, True)])
+def test_that_fusing_pays_is_a_claim_from_six_runs_on(records, runs, is_claim):
+    (sentence,) = describe_fusing(rows_of(*(fusing(records, {1: 1.6, 64: 1.2}) for _ in range(runs))))
+    assert ("which fewer than 6 runs only hint at" in sentence) is not is_claim
+
+
 def test_fused_and_one_after_another_share_a_chart_by_batch_size(records):
     run = fusing(records, {1: 1.6, 64: 1.2})
     chart = next(one for one in draw_charts(rows_of(run), [run]) if "Ensemble inference by" in one.svg)

@@ -222,7 +222,8 @@ def test_five_pairs_claim_nothing_however_narrow_and_neither_does_their_median(
     result = judge(tmp_path, f"step/{networks[-1]}")
     assert (result.verdict, result.samples) == ("too few runs", "5 pairs")
     median = judge(tmp_path, "step/median-keras-fit")
-    assert (median.verdict, median.why) == ("too few runs", f"of {networks[-1]}")
+    assert (median.verdict, median.why) == ("too few runs", f"too few of {networks[-1]}")
+    assert median.value == pytest.approx(1.2, rel=1e-2)
 
 
 def test_ratios_within_a_record_and_calls_of_commands_are_read(tmp_path: Path, records: Any) -> None:

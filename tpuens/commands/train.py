@@ -89,20 +89,10 @@ def train(
     resume: train_options.Resume = None,
 ) -> None:
     """Train a classifier and write its model, predictions and scores to a folder."""
-    given = list_given(context)
+    _refuse_unheeded(context)
     if context.invoked_subcommand is not None:
-        if given:
-            raise ConfigurationError(
-                "The options of a recipe stand after its name. "
-                f"Received: {', '.join(given)} before {context.invoked_subcommand}"
-            )
         return
     if resume is not None:
-        if unheeded := list_given(context, "resume", "epochs"):
-            raise ConfigurationError(
-                "A run goes on as it was configured: beside --resume give --epochs at the most. "
-                f"Received: {', '.join(unheeded)}"
-            )
         _resume(resume, epochs)
         return
     if data is None:
@@ -159,6 +149,21 @@ def train(
         on_corrupt=choose("on_corrupt", on_corrupt, ("error", "skip")),
     )
     _train_one(config, output or _default_output(data, backbone))
+
+
+def _refuse_unheeded(context: typer.Context) -> None:
+    """Refuses options that a recipe, or the run that is gone on with, would not heed."""
+    if context.invoked_subcommand is not None:
+        if given := list_given(context):
+            raise ConfigurationError(
+                "The options of a recipe stand after its name. "
+                f"Received: {', '.join(given)} before {context.invoked_subcommand}"
+            )
+    elif context.params["resume"] is not None and (given := list_given(context, "resume", "epochs")):
+        raise ConfigurationError(
+            "A run goes on as it was configured: beside --resume give --epochs at the most. "
+            f"Received: {', '.join(given)}"
+        )
 
 
 def _make_schedule(name: str, learning_rate: float, warmup_epochs: float, scale: str) -> "ScheduleConfig":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ConfigurationError, DataError
+from ..whole import PICTURE_REFUSAL, whole_file
 from .examples import Examples
 from .splits import count_duplicates
 
@@ -147,17 +147,8 @@ def save_png(image: Image.Image, path: Path) -> None:
     Raises:
         DataError: The file cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
-    try:
+    with whole_file(path, PICTURE_REFUSAL) as part:
         image.save(part, "PNG")
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise DataError(
-            f"A picture cannot be written: make room or choose another file. Received: {path} "
-            f"({error.strerror})"
-        ) from error
 
 
 def _tile(examples: Examples, index: int) -> Image.Image:

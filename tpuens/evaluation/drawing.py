@@ -4,11 +4,11 @@ The same drawing gives the same bytes with the same matplotlib, whatever the use
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+from ..whole import PICTURE_REFUSAL, whole_file
 
 _STYLE = {
     "font.family": "sans-serif",
@@ -43,17 +43,8 @@ def drawing(path: Path, *, width: float, height: float) -> Iterator[Any]:
         figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        part = path.with_suffix(path.suffix + ".part")
-        try:
+        with whole_file(path, PICTURE_REFUSAL) as part:
             figure.savefig(part, format="png", bbox_inches="tight", metadata={"Software": None})
-            part.replace(path)
-        except OSError as error:
-            with suppress(OSError):
-                part.unlink()
-            raise DataError(
-                f"A picture cannot be written: make room or choose another file. Received: {path} "
-                f"({error.strerror})"
-            ) from error
 
 
 def shorten(name: str) -> str:

@@ -1,6 +1,5 @@
 """Submission files for Kaggle: predictions of the unlabelled part as CSV."""
 
-import contextlib
 import csv
 import io
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from ..data.remote import DataPath
 from ..errors import ConfigurationError, DataError
+from ..whole import whole_file
 from .predictions import Predictions
 
 Kind = Literal["probabilities", "label"]
@@ -55,7 +55,12 @@ def write_submission(
     else:
         order = [columns.index(name) for name in header[1:]]
         cells = [[_format(value) for value in row] for row in rows[:, order]]
-    _write(path, header, [[one, *values] for one, values in zip(wanted, cells, strict=True)])
+    lines = [header, *([one, *values] for one, values in zip(wanted, cells, strict=True))]
+    refusal = "The submission cannot be written: make room or choose another file."
+    with whole_file(path, refusal) as part:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(lines)
 
 
 def _read_sample(sample: DataPath) -> tuple[list[str], list[str]]:
@@ -96,19 +101,3 @@ def _first(names: set[str]) -> str:
 def _format(value: np.float32) -> str:
     """Returns the shortest decimal that reads back as the same float32."""
     return np.format_float_positional(value, trim="-")
-
-
-def _write(path: Path, header: list[str], rows: list[list[str]]) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([header, *rows])
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise DataError(
-            "The submission cannot be written: make room or choose another file. "
-            f"Received: {path} ({error.strerror})"
-        ) from error

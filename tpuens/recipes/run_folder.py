@@ -1,16 +1,17 @@
 """The folder of one training run: what was asked, what happened, and what came out."""
 
-import contextlib
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError, DataError
+from ..whole import whole_file
 
 MODEL_FILE = "model.keras"
+_REFUSAL = "A file of a run cannot be written: make room, then go on with `--resume`."
 SPLITS = ("train", "validation", "test")
 
 
@@ -136,20 +137,11 @@ class RunFolder:
 
     def write_model(self, model: Any) -> None:
         """Writes the trained Keras model."""
-        self._replace(self.model, self.path / "part.keras", model.save)  # Keras goes by the ending
+        # Keras goes by the ending.
+        with whole_file(self.model, _REFUSAL, part=self.path / "part.keras") as part:
+            model.save(part)
 
     def write_text(self, name: str, text: str) -> None:
         """Writes one text file."""
-        path = self.path / name
-        self._replace(path, path.with_suffix(path.suffix + ".part"), lambda part: part.write_text(text))
-
-    def _replace(self, path: Path, part: Path, write: Callable[[Path], Any]) -> None:
-        try:
-            write(part)
-            part.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
-            raise DataError(
-                f"{path} cannot be written: make room, then go on with `--resume`. ({error.strerror})"
-            ) from error
+        with whole_file(self.path / name, _REFUSAL) as part:
+            part.write_text(text)
