@@ -3,12 +3,13 @@
 A step's memory is close to a line in the batch: weights and optimizer state, and so much an example. One
 compile and the size of the weights give the line, two give it better, and a batch that is refused tells
 what it would have needed. TPU compilers refuse within seconds (the CIFAR CNN's step: 5 s, where one that just
-fits takes 150), so the search comes from above: first well over the guess, then down. The guess is compiled,
-so that what is said is always the compiler's word.
+fits takes 150), so the search comes from above: first well over the guess, then down. Where the largest batch
+on another device is known, it starts from there. What is guessed is compiled, so that what is said is always
+the compiler's word.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from .messages import Compiled
 
@@ -27,7 +28,10 @@ MOST_EXAMPLES = 65536
 
 
 def find_largest(
-    compile_at: Callable[[int], Compiled], said: Mapping[int, Compiled], allowed: int
+    compile_at: Callable[[int], Compiled],
+    said: Mapping[int, Compiled],
+    allowed: int,
+    likely: int | None = None,
 ) -> dict[int, Compiled]:
     """Returns what the compiler said, by batch size, in the order in which it was asked.
 
@@ -37,15 +41,39 @@ def find_largest(
         compile_at: Compiles a batch of that size.
         said: What it said before, of one batch at least.
         allowed: Bytes that a program may have.
+        likely: What another device makes expect, see `expect`.
     """
     said = dict(said)
     most = len(said) - 1 + MOST_COMPILES
-    while len(said) < most and (batch := next_batch(said, allowed)) is not None:
+    while len(said) < most and (batch := next_batch(said, allowed, likely)) is not None:
         said[batch] = compile_at(batch)
     return said
 
 
-def next_batch(said: Mapping[int, Compiled], allowed: int) -> int | None:
+def expect(allowed: int, others: Iterable[tuple[Mapping[int, Compiled], int]]) -> int | None:
+    """Returns the largest batch to expect from what is known of the same step on other devices.
+
+    The device with the memory nearest to this one's counts: what it has left beside the weights and the
+    optimizer's state holds what lies between its largest batch and the smallest refused.
+
+    Args:
+        allowed: Bytes that a program may have.
+        others: What the compiler said for each other device, by batch size, and what it allows there.
+
+    Returns:
+        A multiple of eight, from eight on; None where no other device's largest batch is known.
+    """
+    known = [one for one in others if is_known(one[0]) and bracket(one[0])[0]]
+    if not known:
+        return None
+    said, room = min(known, key=lambda one: abs(math.log(one[1] / allowed)))
+    weights = min(one.memory.arguments for one in said.values() if one.memory)
+    fits, too_large = bracket(said)
+    likely = int((fits + (too_large or fits)) / 2 * (allowed - weights) / (room - weights))
+    return likely if likely < _STEP else likely // _STEP * _STEP
+
+
+def next_batch(said: Mapping[int, Compiled], allowed: int, likely: int | None = None) -> int | None:
     """Returns the batch to compile next; None where the largest is known closely enough, or cannot be."""
     if any(one.status not in ("ok", "too large") for one in said.values()):
         return None
@@ -56,7 +84,9 @@ def next_batch(said: Mapping[int, Compiled], allowed: int) -> int | None:
         return None
     step = _step(fits)
     guess = _predict(said, allowed)
-    if too_large is None:
+    if likely is not None and fits < likely + _step(likely) and likely < (too_large or math.inf):
+        guess = likely if fits < likely else fits + step
+    elif too_large is None:
         guess = _OVER * (guess or fits)
     elif fits:  # near the limit the line is flat, since compilers compute again what they cannot keep
         high = math.sqrt(fits * too_large) if too_large > _WIDE * fits else fits + _HIGH * (too_large - fits)

@@ -9,7 +9,6 @@ import msgspec
 from ..analysis.economics import Prices
 from ..records.record import RunRecord
 from .fitting import MOST_COMPILES, MOST_EXAMPLES, bracket, is_known
-from .messages import Compiled
 from .modelling import Model, check_models, model_step
 from .results import LABEL, PreflightResult
 from .targets import TARGETS
@@ -39,18 +38,14 @@ class Line:
     @property
     def bracket(self) -> tuple[int, int | None]:
         """Returns the largest batch that fits, 0 for none, and the smallest that does not, None for none."""
-        return bracket(self._said)
+        return bracket(self.result.said)
 
     @property
     def searched(self) -> bool:
         """Returns whether the search for the largest batch came to its end."""
         fits, too_large = self.bracket
-        ended = len(self._said) >= MOST_COMPILES or (too_large is None and fits >= MOST_EXAMPLES)
-        return ended or is_known(self._said)
-
-    @property
-    def _said(self) -> dict[int, Compiled]:
-        return {one.batch_size: one.compiled for one in self.result.attempts}
+        ended = len(self.result.said) >= MOST_COMPILES or (too_large is None and fits >= MOST_EXAMPLES)
+        return ended or is_known(self.result.said)
 
     @property
     def largest(self) -> str:
@@ -60,7 +55,7 @@ class Line:
             return ""
         if too_large and not fits:
             return f"under {too_large:,}" if too_large > 1 else "none: not even 1"
-        words = f"{fits:,}" if is_known(self._said) else f"{fits:,} or more"
+        words = f"{fits:,}" if is_known(self.result.said) else f"{fits:,} or more"
         return f"{words} (not {too_large:,})" if too_large else words
 
     @property

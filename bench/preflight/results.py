@@ -9,7 +9,7 @@ from tpuens.errors import ConfigurationError
 
 from ..records.atomic import write_file
 from ..records.record import Struct
-from .messages import Compiled
+from .messages import Compiled, Step
 
 # The history of the schema of preflight results, apart from that of measured records.
 #   1  2026-11  first version
@@ -73,6 +73,22 @@ class PreflightResult(Struct, frozen=True, kw_only=True):
     def first(self) -> Compiled | None:
         """Returns what the compiler said of the batch that was asked for."""
         return self.attempts[0].compiled if self.attempts else None
+
+    @property
+    def said(self) -> dict[int, Compiled]:
+        """Returns what the compiler said, by batch size."""
+        return {one.batch_size: one.compiled for one in self.attempts}
+
+    @property
+    def step(self) -> Step:
+        """Returns what was looked at, whichever the device."""
+        return Step(
+            backbone=self.backbone,
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            dtype_policy=self.dtype_policy,
+            replicas=self.replicas,
+        )
 
 
 def save_result(folder: Path, result: PreflightResult) -> PreflightResult:

@@ -21,12 +21,12 @@ from ..records.record import Struct
 from .advice import describe_batch, describe_findings, describe_input
 from .cache import Cache
 from .child import AnswerT, CrowdedError, Room, StoppedError, ask_child
-from .fitting import find_largest
+from .fitting import expect, find_largest
 from .jobs import Job
 from .messages import TEXT, Compiled, CompileOrder, Export, Step
 from .results import Attempt, PreflightResult, read_results, save_result
 from .stablehlo import read_findings
-from .targets import Target
+from .targets import TARGETS, Target
 
 # What is told of one job while the others go on: a full disk and no memory for a process are among it.
 _FAILURES = (StoppedError, TpuensError, OSError)
@@ -51,6 +51,7 @@ class Preflight:
     _locks: dict[Step, threading.Lock] = field(default_factory=dict)
     _untraceable: dict[Step, str] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
+    _known: dict[str, PreflightResult] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._room = Room(self.limits.memory_bytes)
@@ -72,10 +73,11 @@ class Preflight:
             InterruptedRunError: Ctrl-C or SIGTERM; what is finished is kept, compiles in the cache included.
             RunError: The folder cannot be written.
         """
-        self.cache.adopt(read_results(folder))
+        self._known = {one.name: one for one in read_results(folder)}
+        self.cache.adopt(self._known.values())
         results: list[PreflightResult] = []
         with ThreadPoolExecutor(max_workers=workers) as pool, catch_stop_signals() as self._request:
-            found = self._look_at_all(jobs, pool, partial(save_result, folder))
+            found = self._look_at_all(jobs, pool, partial(self._save, folder))
             try:
                 for result in found:
                     if self._request.requested:
@@ -83,7 +85,7 @@ class Preflight:
                             f"Stopped after {len(results)} of {len(jobs)}. What was compiled is kept: the "
                             f"same command goes on from there. Results: {folder}"
                         )
-                    save_result(folder, result)
+                    self._save(folder, result)
                     results.append(result)
                     on_result(result)
             except BaseException:
@@ -91,6 +93,10 @@ class Preflight:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return results
+
+    def _save(self, folder: Path, result: PreflightResult) -> PreflightResult:
+        saved = self._known[result.name] = save_result(folder, result)
+        return saved
 
     def _look_at_all(
         self,
@@ -151,9 +157,20 @@ class Preflight:
         else:
             compile_at(step.batch_size, target)
             if self.search:
+                likely = expect(target.memory_bytes, self._said_elsewhere(step, target))
                 said = {one.batch_size: one.compiled for one in attempts}
-                find_largest(lambda batch: compile_at(batch, target), said, target.memory_bytes)
+                find_largest(lambda batch: compile_at(batch, target), said, target.memory_bytes, likely)
         return self._make_result(job, attempts, exports, reason)
+
+    def _said_elsewhere(self, step: Step, target: Target) -> list[tuple[dict[int, Compiled], int]]:
+        """Returns what the same compiler said of a step for other devices, and what each of them allows."""
+        others = [other for other in TARGETS.values() if other.platform == target.platform]
+        return [
+            (one.said, other.memory_bytes)
+            for one in tuple(self._known.values())
+            for other in others
+            if one.target == other.name != target.name and one.step == step
+        ]
 
     def _make_result(
         self,

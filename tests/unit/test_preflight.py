@@ -15,7 +15,7 @@ from bench.execution.limits import Limits
 from bench.preflight.advice import describe_batch, describe_findings
 from bench.preflight.cache import Cache
 from bench.preflight.child import CrowdedError, Room, StoppedError, ask_child
-from bench.preflight.fitting import MOST_COMPILES, bracket, find_largest, is_known
+from bench.preflight.fitting import MOST_COMPILES, bracket, expect, find_largest, is_known
 from bench.preflight.jobs import Job
 from bench.preflight.lines import make_lines
 from bench.preflight.messages import Compiled, CompileOrder, Export, Memory, Step
@@ -149,6 +149,35 @@ def test_a_compiler_that_computes_again_what_it_cannot_keep_is_followed_to_its_l
     said = find_largest(compile_at, {8: compile_at(8)}, TARGETS["v3"].memory_bytes)
     assert is_known(said)
     assert [one.status for one in said.values()].count("ok") <= 4
+
+
+@pytest.mark.parametrize(("truth", "compiles"), [(155, 3), (150, 3), (330, 8), (60, 7)])
+def test_another_devices_largest_batch_is_where_the_search_begins(truth: int, compiles: int) -> None:
+    theirs = {
+        8: Compiled(status="ok", memory=memory(5, arguments=0.5)),
+        72: Compiled(status="ok", memory=memory(14, arguments=0.5)),
+        80: Compiled(status="too large", needed_bytes=16 * GIB),
+    }
+    unknown = {8: Compiled(status="ok", memory=memory(4, arguments=0.5))}
+    likely = expect(int(31.25 * GIB), [(theirs, int(15.48 * GIB)), (unknown, int(31 * GIB))])
+    assert likely == 152  # 76 x (31.25 - 0.5) / (15.48 - 0.5) = 156.0
+
+    def compile_at(batch: int) -> Compiled:
+        if batch > truth:
+            return Compiled(status="too large", needed_bytes=int((31.4 + 0.2 * (batch - truth)) * GIB))
+        return Compiled(status="ok", memory=memory(min(0.5 + 0.5 * batch, 29), arguments=0.5))
+
+    said = find_largest(compile_at, {8: compile_at(8)}, int(31.25 * GIB), likely)
+    fits, too_large = bracket(said)
+    assert is_known(said)
+    assert fits <= truth < too_large
+    assert len(said) <= compiles
+
+
+def test_what_no_other_device_knows_is_not_expected() -> None:
+    none_fits = {1: Compiled(status="too large", needed_bytes=16 * GIB)}
+    assert expect(16 * GIB, []) is None
+    assert expect(16 * GIB, [(none_fits, 8 * GIB)]) is None
 
 
 def test_a_network_that_does_not_fit_at_all_ends_with_one_example() -> None:

@@ -14,6 +14,7 @@ from bench.cli import app
 from bench.execution.limits import Limits
 from bench.preflight.cache import Cache
 from bench.preflight.child import CrowdedError, StoppedError
+from bench.preflight.fitting import bracket
 from bench.preflight.jobs import Job
 from bench.preflight.messages import TEXT, Compiled, Export, Memory, Step
 from bench.preflight.refusals import read_refusal
@@ -98,6 +99,33 @@ def test_a_job_without_room_beside_others_comes_last_and_has_its_answer(tmp_path
     assert results[1].reason == "It was killed."
     assert check.asked.count("compile") == 3
     assert check.asked.count("export") == 1
+
+
+def test_what_one_device_holds_at_most_is_tried_first_on_the_next(tmp_path: Path) -> None:
+    asked: list[tuple[str, int]] = []
+
+    class OfSixtyFour(Faked):
+        def _ask(self, name, order, answer, place, variables):  # type: ignore[no-untyped-def]
+            if name == "export":
+                (Path(place) / TEXT).write_text(str(order.batch_size))
+                return Export(graph=f"batch {order.batch_size}", gradient_bytes=10, parameters=5)
+            batch = int(Path(order.text).read_text())
+            asked.append((order.topology, batch))
+            if batch > 64:
+                return Compiled(status="too large", needed_bytes=(batch + 2) * 2**28, versions=VERSIONS)
+            memory = msgspec.structs.replace(MEMORY, peak=(batch + 1) * 2**27, arguments=2**27)
+            return Compiled(status="ok", memory=memory, versions=VERSIONS)
+
+    jobs = [
+        Job(step=msgspec.structs.replace(STEP, batch_size=8), target=TARGETS[name]) for name in ("v3", "v5e")
+    ]
+    check = make(tmp_path, OfSixtyFour)
+    check.search = True
+    results = check.run(jobs, tmp_path / "results", workers=1)
+    assert [bracket(one.said) for one in results] == [(64, 72)] * 2
+    second = [batch for topology, batch in asked if topology == TARGETS["v5e"].topology]
+    assert second == [8, 64, 72]
+    assert second != [batch for topology, batch in asked if topology == TARGETS["v3"].topology]
 
 
 def test_a_folder_that_cannot_be_written_stops_the_children(tmp_path: Path) -> None:
