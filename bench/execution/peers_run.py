@@ -40,9 +40,9 @@ class How:
 
 
 def list_measurements(claims: Sequence[Claim]) -> list[Measurement]:
-    """Returns what is measured for the claims, each once, in the order of the claims."""
-    names = dict.fromkeys(claim.measurement for claim in needed_claims(claims) if claim.measurement)
-    return [MEASUREMENTS[name] for name in names]
+    """Returns what is measured for the claims, each once, in their order; noise floors before them."""
+    needed = [name for claim in needed_claims(claims) for name in (claim.floor, claim.measurement)]
+    return [MEASUREMENTS[name] for name in dict.fromkeys(filter(None, needed))]
 
 
 def list_peers(measurements: Sequence[Measurement]) -> list[Peer]:
@@ -72,6 +72,7 @@ def _run(measurement: Measurement, folder: Path, seconds: float, how: How) -> No
             budget_seconds=seconds,
             turns=measurement.turns,
             one_by_one=measurement.one_by_one,
+            until_narrow=measurement.a != measurement.b,  # the more pairs of equal arms, the lower the floor
             observer=how.observer,
         )
     elif isinstance(measurement, Repeats):

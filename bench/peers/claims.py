@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .measurements import FIRST_STEPS, SIZES, STEP_NETWORKS
+from .measurements import FIRST_STEPS, FLOOR_INPUT, FLOOR_STEP, SIZES, STEP_NETWORKS
 from .readings import (
     Read,
     command_megabytes,
@@ -33,6 +33,13 @@ class Target:
     aim: float | None = None
     refuted: bool = False
 
+    @property
+    def limit(self) -> float:
+        """Returns the number that is promised."""
+        limit = self.most if self.least is None else self.least
+        assert limit is not None
+        return limit
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
@@ -44,6 +51,7 @@ class Claim:
         title: What is claimed, without the number.
         measurement: By name; empty for a claim about other claims.
         read: Makes numbers of the measurement's folder, one for each pair, process or run.
+        floor: The measurement of equal arms, by name; empty where the target is far from what noise makes.
         target: What they must keep to.
         unit: Of the numbers.
         sample: What a number comes of.
@@ -56,6 +64,7 @@ class Claim:
     title: str
     measurement: str = ""
     read: Read = lambda folder: []
+    floor: str = ""
     target: Target
     unit: str = "×"
     sample: str = "pair"
@@ -96,6 +105,7 @@ def _list_input_claims() -> list[Claim]:
             title=f"to {size}×{size}, against {_NAMES.get(loader, loader)}",
             measurement=f"input-{size}-{loader}",
             read=speed("input"),
+            floor=FLOOR_INPUT,
             target=Target(least=least, aim=0.85 if loader == "decode-only" else None),
         )
         for size in SIZES
@@ -139,6 +149,8 @@ def _list_step_claims() -> list[Claim]:
         group="step",
         name="median-keras-fit",
         title="median of the eight networks, against Keras's fit",
+        read=speed("compute"),
+        floor=FLOOR_STEP,
         target=Target(least=1.05),
         median_of=tuple(f"{backbone}-keras-fit" for backbone in STEP_NETWORKS),
         sample="network",
@@ -150,6 +162,7 @@ def _list_step_claims() -> list[Claim]:
             title=f"{backbone}, against {_NAMES.get(loop, loop)}",
             measurement=f"step-{backbone}-{loop}",
             read=speed("compute"),
+            floor=FLOOR_STEP,
             target=target,
         )
         for loop, target in (

@@ -76,6 +76,8 @@ STEP_NETWORKS = {  # and for how long each may be compared with Keras's fit
     "mobilenetv2": 600.0,
     "cifar_cnn": 240.0,
 }
+# Equal arms of ours, for what noise alone makes of them: a pipeline and a network that are quickly measured.
+FLOOR_INPUT, FLOOR_STEP = "floor-input", "floor-step"
 FIRST_STEPS = ("efficientnetb0", "resnet152v2", "densenet201", "efficientnetb7")
 SIZES = (512, 224)
 
@@ -100,6 +102,14 @@ def _step(backbone: str, loop: str) -> Scenario:
 def _repeat(name: str, **settings: object) -> Scenario:
     timing = Timing(blocks=6, block_seconds=0.5, latency_seconds=0.5, warmup_steps=3)
     return Scenario(name=name, timing=timing, seconds=40.0, **settings)  # type: ignore[arg-type]
+
+
+def _list_floors() -> list[Measurement]:
+    step, pipeline = _step("mobilenetv2", "tpuens"), _input("tpuens", 224)
+    return [
+        Comparison(name=FLOOR_INPUT, seconds=270.0, a=pipeline, b=pipeline),
+        Comparison(name=FLOOR_STEP, seconds=300.0, a=step, b=step, turns=8),
+    ]
 
 
 def _list_input() -> list[Measurement]:
@@ -178,12 +188,12 @@ def _list_within_runs() -> list[Measurement]:
         image_size=128,
         batch_size=16,
         options={"epochs": 8, "examples": 256},
-        timing=Timing(warmup_steps=0, blocks=1),
-        seconds=90.0,
+        timing=Timing(warmup_steps=0, blocks=2),
+        seconds=180.0,
     )
     ensemble = _repeat("ensemble-inference", backbone="mobilenetv2", image_size=96, batch_size=16)
     return [
-        Repeats(name="head-features", seconds=810.0, scenario=head),
+        Repeats(name="head-features", seconds=1200.0, scenario=head),
         Repeats(name="ensemble-fused", seconds=300.0, scenario=ensemble),
     ]
 
@@ -205,5 +215,12 @@ def _list_calls() -> list[Measurement]:
 
 MEASUREMENTS = {
     one.name: one
-    for one in (*_list_input(), *_list_caches(), *_list_steps(), *_list_within_runs(), *_list_calls())
+    for one in (
+        *_list_floors(),
+        *_list_input(),
+        *_list_caches(),
+        *_list_steps(),
+        *_list_within_runs(),
+        *_list_calls(),
+    )
 }

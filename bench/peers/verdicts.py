@@ -11,7 +11,7 @@ import msgspec
 
 from tpuens.errors import ConfigurationError
 
-from ..analysis.ratios import MIN_PAIRS, Interval, ratio_interval
+from ..analysis.ratios import MIN_PAIRS, Interval, noise_floor, ratio_interval
 from ..analysis.selftest_results import DONE_FILE, Done
 from ..analysis.statistics import CONFIDENCE
 from .claims import CLAIMS, Claim, Target
@@ -83,24 +83,31 @@ def judge_claims(claims: Sequence[Claim], folder: Path) -> list[Result]:
     """
     values = {claim.key: _read(claim, folder / claim.measurement) for claim in needed_claims(claims)}
     return [
-        _judge_median(claim, values) if claim.median_of else _judge(claim, folder, values) for claim in claims
+        _judge_median(claim, folder, values) if claim.median_of else _judge(claim, folder, values)
+        for claim in claims
     ]
 
 
-def decide(target: Target, low: float, high: float) -> Verdict:
+def decide(target: Target, value: float, low: float, high: float, floor: float = 0.0) -> Verdict:
     """Returns whether a number keeps to a target, by the ends of its interval.
 
     It is held where the whole interval lies on the right side of it, not held where the whole interval lies
-    on the wrong side. The target itself is kept to.
+    on the wrong side, and the number is further from it than the noise floor [METHOD of this project, 12].
+    The target itself is kept to.
+
+    Args:
+        target: What is promised.
+        value: The number.
+        low: Where its interval begins.
+        high: Where it ends.
+        floor: What noise alone makes of equal arms, as a share.
     """
-    if target.least is not None:
-        right, wrong = low >= target.least, high < target.least
-    else:
-        most = math.inf if target.most is None else target.most
-        right, wrong = high <= most, low > most
-    if wrong:
+    limit = target.limit
+    right, wrong = (high <= limit, low > limit) if target.least is None else (low >= limit, high < limit)
+    is_beyond = abs(math.log(value / limit)) >= math.log1p(floor)
+    if wrong and is_beyond:
         return "not held"
-    return "held" if right or target.refuted else "too close to call"
+    return "held" if (right and is_beyond) or target.refuted else "too close to call"
 
 
 def target_text(target: Target, unit: str) -> str:
@@ -129,17 +136,19 @@ def _judge(claim: Claim, folder: Path, values: Mapping[str, Sequence[float]]) ->
     if not numbers:
         return _result(claim, verdict="not measured", why=said or "it was not run")
     interval = ratio_interval([math.log(number) for number in numbers])
-    found = {"samples": _count(len(numbers), claim.sample), "machine": describe_machines(place)}
+    machine = describe_machines(place)
+    found = {"samples": _count(len(numbers), claim.sample), "machine": machine}
     if claim.alone and interval is None:
-        verdict = decide(claim.target, numbers[0], numbers[0])
+        verdict = decide(claim.target, numbers[0], numbers[0], numbers[0])
         return _result(claim, value=numbers[0], verdict=verdict, why=said, **found)
     if interval is None:
         return _result(claim, value=numbers[0], verdict="too few runs", why=said, **found)
     is_enough = claim.alone or len(numbers) >= MIN_PAIRS  # [METHOD of this project, 8]
-    return _from_interval(claim, interval, said, is_enough=is_enough, **found)
+    floor = _find_floor(claim, folder, machine)
+    return _from_interval(claim, interval, said, floor=floor, is_enough=is_enough, **found)
 
 
-def _judge_median(claim: Claim, values: Mapping[str, Sequence[float]]) -> Result:
+def _judge_median(claim: Claim, folder: Path, values: Mapping[str, Sequence[float]]) -> Result:
     """Returns what came of a median of other claims' numbers.
 
     Where each interval covers its truth, the median of the truths lies between the medians of the ends. The
@@ -160,27 +169,38 @@ def _judge_median(claim: Claim, values: Mapping[str, Sequence[float]]) -> Result
     )
     few = [name for name, numbers in zip(claim.median_of, of, strict=True) if len(numbers) < MIN_PAIRS]
     said = f"too few of {', '.join(few)}" if few else ""
-    return _from_interval(claim, whole, said, is_enough=not few, samples=_count(len(known), claim.sample))
+    floor, samples = _find_floor(claim, folder), _count(len(known), claim.sample)
+    return _from_interval(claim, whole, said, floor=floor, is_enough=not few, samples=samples)
 
 
-def _from_interval(claim: Claim, interval: Interval, said: str, *, is_enough: bool, **found: str) -> Result:
+def _find_floor(claim: Claim, folder: Path, machine: str | None = None) -> float | None:
+    """Returns what equal arms differ by, of the machine in question where one is; None: not measured."""
+    place = folder / claim.floor
+    if not claim.floor or not place.is_dir() or machine not in (None, describe_machines(place)):
+        return None
+    return noise_floor([math.log(number) for number in claim.read(place)])
+
+
+def _from_interval(
+    claim: Claim, interval: Interval, said: str, *, floor: float | None, is_enough: bool, **found: str
+) -> Result:
     low, high, aim = interval.low, interval.high, claim.target.aim
-    verdict = decide(claim.target, low, high) if is_enough else "too few runs"
-    if aim is not None:
-        said = "; ".join(filter(None, [said, f"aim {'reached' if low >= aim else 'not reached'}"]))
+    verdict = decide(claim.target, interval.ratio, low, high, floor or 0.0) if is_enough else "too few runs"
+    noise = "" if floor is None else f"noise floor {100 * floor:.1f} %"
+    reached = "" if aim is None else f"aim {'reached' if low >= aim else 'not reached'}"
+    said = "; ".join(filter(None, [said, noise, reached]))
     return _result(claim, value=interval.ratio, low=low, high=high, verdict=verdict, why=said, **found)
 
 
 def _result(claim: Claim, *, verdict: Verdict, why: str, **numbers: object) -> Result:
     target = claim.target
-    limit = target.least if target.least is not None else target.most
     return Result(
         group=claim.group,
         name=claim.name,
         title=claim.title,
         unit=claim.unit,
         target=target_text(target, claim.unit),
-        limit=math.nan if limit is None else limit,
+        limit=target.limit,
         at_most=target.least is None,
         verdict=verdict,
         why=why,

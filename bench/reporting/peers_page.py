@@ -24,9 +24,10 @@ HOW_TO_READ = (
     "Every ratio is one of two arms on the same machine in the same run: pairs of fresh processes that are "
     "alive side by side and take turns; for cache, head and ensemble two readings of each of several "
     "processes. It is the geometric mean over pairs or processes, with its 95 % interval.",
-    "Held: the whole interval lies on the right side of the target. Not held: on the wrong side. Too close "
-    "to call: the target lies within. “Not below” stands unless the whole interval lies below. Too few runs: "
-    f"fewer than {MIN_PAIRS} pairs or processes claim nothing, whatever their interval.",
+    "Held: the whole interval lies on the right side of the target. Not held: on the wrong side; both only "
+    "where the number is further from the target than equal arms differ on that machine: its noise floor, "
+    "where the line names one. Too close to call: neither. “Not below” stands unless it is not held. Too few "
+    f"runs: fewer than {MIN_PAIRS} pairs or processes claim nothing, whatever their interval.",
     "How each peer is set up stands in its records (peer_settings), with the versions of all packages. "
     "Keras’s fit has TensorFlow as it comes; ours has it use oneDNN on every x86 processor.",
 )

@@ -104,6 +104,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             )
             for name, train in trainings.items()
         ),
+        in_rounds=True,
         evaluate=lambda on_progress: _hold_together(trained["images"], trained["features"]),
         dataset_fingerprint=examples.fingerprint(),
     )

@@ -113,7 +113,9 @@ def test_a_claim_reads_what_is_measured_and_belongs_to_a_group() -> None:
         assert (claim.target.least is None) != (claim.target.most is None)
         assert bool(claim.measurement) != bool(claim.median_of)
         assert not claim.measurement or claim.measurement in MEASUREMENTS
-    assert {claim.measurement for claim in CLAIMS if claim.measurement} == set(MEASUREMENTS)
+        assert not claim.floor or MEASUREMENTS[claim.floor].a == MEASUREMENTS[claim.floor].b
+    read = {name for claim in CLAIMS for name in (claim.measurement, claim.floor) if name}
+    assert read == set(MEASUREMENTS)
     median = next(claim for claim in CLAIMS if claim.median_of)
     assert len(median.median_of) == 8
     assert {f"{median.group}/{name}" for name in median.median_of} <= {claim.key for claim in CLAIMS}
@@ -124,7 +126,8 @@ def test_patterns_choose_groups_and_claims_and_a_median_brings_its_networks() ->
     assert len(choose_claims(["input/224-*", "cache"])) == 7
     median = choose_claims(["step/median*"])
     assert len(median) == 1
-    assert len(list_measurements(median)) == 8
+    assert list_measurements(median)[0].name == "floor-step"
+    assert len(list_measurements(median)) == 9
     with pytest.raises(ConfigurationError, match="'inputs'"):
         choose_claims(["inputs"])
 
@@ -134,7 +137,7 @@ def test_what_two_claims_read_is_measured_once() -> None:
         one.name
         for one in list_measurements(choose_claims(["first-step/densenet201", "step/densenet201-k*"]))
     ]
-    assert names == ["step-densenet201-keras-fit"]
+    assert names == ["step-densenet201-keras-fit", "floor-step"]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +155,26 @@ def test_what_two_claims_read_is_measured_once() -> None:
     ],
 )
 def test_a_verdict_goes_by_the_whole_interval(target: Target, low: float, high: float, verdict: str) -> None:
-    assert decide(target, low, high) == verdict
+    assert decide(target, math.sqrt(low * high), low, high) == verdict
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "verdict"),
+    [
+        (Target(least=1.0), 1.021, "held"),
+        (Target(least=1.0), 1.019, "too close to call"),
+        (Target(least=1.0), 0.981, "too close to call"),
+        (Target(least=1.0), 0.979, "not held"),
+        (Target(most=1.0), 0.979, "held"),
+        (Target(most=1.0), 1.019, "too close to call"),
+        (Target(least=1.0, refuted=True), 0.981, "held"),
+        (Target(least=1.0, refuted=True), 0.979, "not held"),
+    ],
+)
+def test_what_lies_within_the_noise_floor_of_its_target_is_too_close(
+    target: Target, value: float, verdict: str
+) -> None:
+    assert decide(target, value, value * 0.999, value * 1.001, floor=0.02) == verdict
 
 
 @pytest.mark.parametrize(
@@ -179,7 +201,20 @@ def test_time_to_the_first_step_is_tracing_and_the_step_of_each_pair(tmp_path: P
 def test_an_aim_that_is_not_reached_is_said(tmp_path: Path, records: Any) -> None:
     compare(tmp_path, records, "input-224-decode-only", 0.83)
     result = judge(tmp_path, "input/224-decode-only")
-    assert (result.verdict, result.why) == ("held", "aim not reached")
+    assert result.verdict == "held"
+    assert result.why == "aim not reached"
+
+
+def test_a_claim_is_held_to_the_noise_floor_of_its_own_machine(tmp_path: Path, records: Any) -> None:
+    compare(tmp_path, records, "step-vgg16-timm", 1.03)
+    assert judge(tmp_path, "step/vgg16-timm").verdict == "held"
+    compare(tmp_path, records, "floor-step", 1.04)
+    result = judge(tmp_path, "step/vgg16-timm")
+    assert (result.verdict, result.why) == ("too close to call", "noise floor 5.0 %")
+    other = records.environment(cpu_model="Another CPU")
+    compare(tmp_path, records, "step-vgg16-timm-channels-last", 1.03, environment=other)
+    result = judge(tmp_path, "step/vgg16-timm-channels-last")
+    assert (result.verdict, result.why) == ("held", "")
 
 
 def test_the_median_needs_all_networks_and_shares_the_error(tmp_path: Path, records: Any) -> None:
@@ -222,7 +257,8 @@ def test_five_pairs_claim_nothing_however_narrow_and_neither_does_their_median(
     result = judge(tmp_path, f"step/{networks[-1]}")
     assert (result.verdict, result.samples) == ("too few runs", "5 pairs")
     median = judge(tmp_path, "step/median-keras-fit")
-    assert (median.verdict, median.why) == ("too few runs", f"too few of {networks[-1]}")
+    assert median.verdict == "too few runs"
+    assert median.why == f"too few of {networks[-1]}"
     assert median.value == pytest.approx(1.2, rel=1e-2)
 
 
