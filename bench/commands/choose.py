@@ -1,12 +1,13 @@
 """`tpuens-bench choose`: which machine for a training of one's own, from the records of many."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
-from tpuens.errors import unknown_name_error
+from tpuens.errors import ConfigurationError, unknown_name_error
 
 from .report import PriceOption
 
@@ -46,6 +47,9 @@ def choose(
     from ..reporting import choice as show
     from ..reporting.numbers import plain
 
+    for name, value in (("target_accuracy", target_accuracy), ("budget", budget)):
+        if value is not None and math.isnan(value):  # which no bound keeps out
+            raise ConfigurationError(f"Expected a number. Received: {name}={value:g}")
     plan = Plan(
         examples=examples,
         epochs=epochs,

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import re
 import subprocess
 import sys
@@ -128,9 +129,16 @@ def parse_budget(text: str) -> float:
 
 
 def make_limits(time_limit: float, memory_limit: float | None) -> "Limits":
-    """Returns when a worker is stopped, by the options of that name: seconds and GiB."""
+    """Returns when a worker is stopped, by the options of that name: seconds and GiB.
+
+    Raises:
+        ConfigurationError: One of them is no number above 0.
+    """
     from ..execution.limits import default_limits
 
+    for name, value in (("time_limit", time_limit), ("memory_limit", memory_limit)):
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigurationError(f"A limit is a number above 0. Received: {name}={value:g}")
     limits = replace(default_limits(), seconds=time_limit)
     return limits if memory_limit is None else replace(limits, memory_bytes=int(memory_limit * 2**30))
 

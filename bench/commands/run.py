@@ -119,6 +119,7 @@ def run(
         raise ConfigurationError(
             f"--only and --budget belong to {PEERS.name}, whose runs are comparisons. Received: {names}"
         )
+    limits = make_limits(time_limit, memory_limit)
     if resume:
         _refuse_with_resume([*(names or []), *list_given(context, *_OF_RESUME)])
         folder = results or suite_run.find_interrupted()
@@ -145,7 +146,7 @@ def run(
         suite_run.save_plan(folder, plan)
     if profile:
         requests = suite_run.profile_requests(requests, folder)
-    _run_and_report(requests, folder, make_limits(time_limit, memory_limit))
+    _run_and_report(requests, folder, limits)
 
 
 def _refuse_with_peers(given: list[str]) -> None:

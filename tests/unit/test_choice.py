@@ -306,6 +306,12 @@ def test_a_misspelt_backbone_is_the_users_to_mend(folders):
         app([*arguments, "vgg16"])
 
 
+def test_what_is_no_number_is_no_floor_and_no_budget(folders):
+    for option in ("--target-accuracy", "--budget"):
+        with pytest.raises(ConfigurationError, match=r"Expected a number\. Received: \w+=nan"):
+            app(["choose", "--examples", "640", "--epochs", "10", *folders, option, "nan"])
+
+
 def test_without_a_floor_the_fastest_is_taken_whatever_is_known_of_it(machines):
     fast = machines.run(300)
     slow = machines.run(100, how={"dtype_policy": "mixed_bfloat16"})

@@ -113,6 +113,8 @@ def test_overrides_that_make_two_scenarios_the_same_run_it_once(bench: Command) 
         (["run", "--resume", "--env", "A=B"], "as they were asked for"),
         (["run", "--resume", "--repeats", "2"], "as they were asked for"),
         (["run", "--resume", "--data-dir", "d"], "Received: --data-dir"),
+        (["run", "--time-limit", "0"], "Received: time_limit=0"),
+        (["run", "--memory-limit", "nan"], "Received: memory_limit=nan"),
         (["report", "nowhere"], "nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -128,6 +130,7 @@ def test_a_call_that_cannot_be_used_says_so(
     answer = bench(*arguments)
     assert answer.code == 2
     assert message in answer.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_package_called_bench_is_named_and_refused(tmp_path: Path) -> None:
