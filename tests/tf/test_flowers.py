@@ -3,6 +3,7 @@
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from tpuens.data.datasets import load_examples
 from tpuens.data.examples import EncodedImages, Examples
-from tpuens.data.tfrecords import Record, write_record_file
+from tpuens.data.tfrecords import Record, RecordColumns, read_records, write_record_file
 from tpuens.errors import DataError
 
 LABELS = {"train": (0, 1, 2, 1), "val": (2, 0), "test": ()}
@@ -66,6 +67,22 @@ def test_without_classes_txt_classes_are_numbered_as_the_train_part_has_them(tmp
     write_size(tmp_path, "tfrecords-jpeg-8x8", labels={"train": (0, 3), "val": (1,), "test": ()})
     for split in ("train", "validation", "test"):
         assert load(split, tmp_path).class_names == ("class 0", "class 1", "class 2", "class 3")
+
+
+def test_the_train_part_is_read_once_for_the_numbers_of_its_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_size(tmp_path, "tfrecords-jpeg-8x8")
+    read: list[str] = []
+
+    def read_and_tell(files: list[Path], **options: Any) -> RecordColumns:
+        read.append(files[0].parent.name)
+        return read_records(files, **options)
+
+    monkeypatch.setattr("tpuens.data.flowers.read_records", read_and_tell)
+    for split in ("train", "validation", "test"):
+        load(split, tmp_path)
+    assert read == ["train", "val", "test"]
 
 
 def test_a_class_that_train_does_not_have_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from .tfrecords import RecordColumns, read_records
 FOLDERS = {"train": "train", "validation": "val", "test": "test"}
 CLASS_NAMES_FILE = "classes.txt"
 _SIZE_FOLDER = re.compile(r"tfrecords-[a-z0-9]+-(?:(\d+)x(\d+)|original)")
+# Names of numbered classes by the files of the train part: from a bucket, reading them once more for each of
+# the other splits would take minutes.
+_numbered: dict[tuple[str, ...], tuple[str, ...]] = {}
 _REMEDY = (
     "Pass --data-dir with the folder that holds tfrecords-jpeg-HEIGHTxWIDTH/{train,val,test}/*.tfrec, or "
     "one folder of that kind."
@@ -27,8 +31,8 @@ def load_flowers(split: str, data_dir: DataPath) -> Examples:
     there is read (``original``, images as they were, before any number), unless `data_dir` is itself the
     folder of a size; then ``classes.txt`` may lie in it or above it. Without ``classes.txt``, which the
     competition does not have, the classes are called "class 0", "class 1" and so on up to the highest number
-    in the train part, which is read for that whichever split is asked for. The records are described in
-    `tpuens.data.tfrecords`.
+    in the train part, which a process reads once for that, whichever splits are asked for. The records are
+    described in `tpuens.data.tfrecords`.
 
     Args:
         split: ``"train"``, ``"validation"`` (the folder val) or ``"test"``, which may be unlabelled.
@@ -41,18 +45,17 @@ def load_flowers(split: str, data_dir: DataPath) -> Examples:
     folder = _size_folder(data_dir)
     names = _read_class_names(folder)
     if names is None and split != "train":
-        names = _number_classes(read_records(_files(folder, "train"), require_labels=True))
+        names = _find_numbered(_files(folder, "train"))
+    files = _files(folder, split)
     records = read_records(
-        _files(folder, split),
-        require_labels=split != "test",
-        num_classes=None if names is None else len(names),
+        files, require_labels=split != "test", num_classes=None if names is None else len(names)
     )
     return Examples(
         dataset="flowers",
         split=split,
         ids=records.ids,
         labels=records.labels,
-        class_names=names or _number_classes(records),
+        class_names=names or _number_classes(files, records),
         images=EncodedImages(contents=records.images),
     )
 
@@ -97,8 +100,14 @@ def _read_class_names(folder: DataPath) -> tuple[str, ...] | None:
     return None
 
 
-def _number_classes(records: RecordColumns) -> tuple[str, ...]:
+def _find_numbered(files: Sequence[DataPath]) -> tuple[str, ...]:
+    known = _numbered.get(tuple(map(str, files)))
+    return known or _number_classes(files, read_records(files, require_labels=True))
+
+
+def _number_classes(files: Sequence[DataPath], records: RecordColumns) -> tuple[str, ...]:
     labels = records.labels
     assert labels is not None  # they were required
     count = labels.shape[1] if labels.ndim == 2 else int(np.max(labels)) + 1
-    return tuple(f"class {number}" for number in range(count))
+    names = _numbered[tuple(map(str, files))] = tuple(f"class {number}" for number in range(count))
+    return names
