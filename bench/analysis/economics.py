@@ -22,10 +22,15 @@ CURRENCY = "USD"
 
 @dataclass(frozen=True, kw_only=True)
 class Tariff:
-    """What a run costs an hour, in dollars, and whose price that is, in words."""
+    """What a run costs an hour, in dollars, and whose price that is, in words.
+
+    Attributes:
+        boards: Boards or chips that are paid for, whether the run uses them or not; 0: not known.
+    """
 
     dollars_per_hour: float
     origin: str
+    boards: int = 0
 
     def dollars(self, seconds: float) -> float:
         """Returns what so many seconds cost."""
@@ -77,7 +82,7 @@ class Prices:
         if facts.name in self._of_devices:
             price = self._of_devices[facts.name]
             origin = f"{boards} × {facts.name}: {price:g} {CURRENCY}/h each, given by the user"
-            return Tariff(dollars_per_hour=boards * price, origin=origin)
+            return Tariff(dollars_per_hour=boards * price, origin=origin, boards=boards)
         prices = self._find(facts)
         whole = [price for price in prices if price.devices >= boards]
         tariffs = [self._rent(price, boards) for price in whole or prices]
@@ -115,7 +120,9 @@ class Prices:
             f" on {price.date} ({price.source})" if given is None else "",
             f"; {idle} of its devices stand idle" if idle else "",
         ]
-        return Tariff(dollars_per_hour=machines * per_hour, origin="".join(words))
+        return Tariff(
+            dollars_per_hour=machines * per_hour, origin="".join(words), boards=machines * price.devices
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from tpuens.errors import ConfigurationError
 from tpuens.hardware.catalogue import describe_devices
 
@@ -40,22 +42,36 @@ def model_choices(
     """Returns a choice for each network on each number of devices, its fastest, and what was left out, why.
 
     Only the batch that was asked for counts, as in preflight's own report; others were tried to find the
-    largest. Nothing ran: there is no accuracy, no spread, no start-up and no input.
+    largest. What was compiled for one device stands for all of the machine that has to be paid, each with
+    that batch. Nothing ran: there is no accuracy, no spread, no start-up and no input.
     """
     best: dict[tuple[object, ...], Choice] = {}
     left_out = []
     for result in results:
         if plan.backbone not in (None, result.backbone):
             continue
-        first = result.first
-        model = model_step(first, result.batch_size, result, prices) if _fits(result) and first else None
-        if model is None:
+        found = _model_machine(result, prices) if _fits(result) else None
+        if found is None:
             left_out.append(f"Left out: {_name(result)}: {_why_not(result)}.")
             continue
+        result, model = found
         choice = _choose(result, model, plan)
         key = result.backbone, result.image_size, result.target, result.replicas
         best[key] = min(best.get(key, choice), choice, key=lambda one: one.seconds)
     return list(best.values()), left_out
+
+
+def _model_machine(result: PreflightResult, prices: Prices) -> tuple[PreflightResult, Model] | None:
+    """Returns the step on as many devices as are paid for, and its model; None where nothing was counted."""
+    first = result.first
+    if first is None:
+        return None
+    model = model_step(first, result.batch_size, result, prices)
+    if model and model.tariff and result.replicas == 1:
+        devices = model.tariff.boards * TARGETS[result.target].facts.devices
+        result = msgspec.structs.replace(result, replicas=devices)
+        model = model_step(first, result.batch_size, result, prices)
+    return (result, model) if model else None
 
 
 def _fits(result: PreflightResult) -> bool:

@@ -82,6 +82,16 @@ def test_modelled_replicas_are_cores_or_chips_and_an_exchange_of_unknown_cost_is
     assert "exchange" not in known.reading
 
 
+def test_what_was_compiled_for_one_core_stands_for_all_that_are_paid_for():
+    (choice,), _ = model(preflight("v3", flops=61.5e10, gradient_bytes=10**6))
+    assert "v3-8" in choice.tariff.origin
+    assert "idle" not in choice.tariff.origin
+    assert choice.device == "TPU v3, 8 cores (4 chips)"
+    assert choice.examples_per_second == pytest.approx(8 * 6400)
+    (alone,), _ = model(preflight("v3", flops=61.5e10), prices={"TPU v3": 2.0})  # the user pays by the chip
+    assert (alone.device, alone.tariff.dollars_per_hour) == ("TPU v3, 2 cores (1 chip)", 2.0)
+
+
 def test_of_several_modelled_batches_each_device_has_its_fastest():
     results = [preflight(batch=128), preflight(), preflight("v6e", flops=918e10), preflight(replicas=2)]
     choices, _ = model(*results)
