@@ -55,7 +55,10 @@ Names = Annotated[
 ]
 Require = Annotated[
     list[str] | None,
-    typer.Option(help="A gate that must be told: else exit code 2. May be given again."),
+    typer.Option(
+        help="A gate that must be told, else exit code 2: speed, memory, compile, accuracy or agreement; "
+        "may be given again."
+    ),
 ]
 Results = Annotated[
     Path | None,
@@ -71,7 +74,9 @@ Strategies = Annotated[
 ]
 Threshold = Annotated[
     list[str] | None,
-    typer.Option(help="GATE=SHARE or SCENARIO.GATE=SHARE, over pyproject.toml; may be given again."),
+    typer.Option(
+        help="GATE=SHARE or SCENARIO.GATE=SHARE, such as speed=0.03, over pyproject.toml; may be given again."
+    ),
 ]
 
 

@@ -14,6 +14,7 @@ import msgspec
 import typer
 
 from tpuens.commands.options import resolve_data_dir
+from tpuens.data.augment import AUGMENTATIONS
 from tpuens.errors import ConfigurationError, DeviceError, unknown_name_error
 
 from ..scenarios.table import SCENARIOS
@@ -30,10 +31,13 @@ DtypePolicy = Annotated[str | None, typer.Option(help="float32, mixed_bfloat16 o
 Jit = Annotated[bool | None, typer.Option("--jit/--no-jit", help="Compile with XLA.")]
 DatasetName = Annotated[str | None, typer.Option(help="Another data set in scenarios that use one.")]
 Augment = Annotated[
-    str | None, typer.Option(help="Augmentations of the input pipeline, joined by +, or none.")
+    str | None,
+    typer.Option(
+        help=f"Augmentations of the input pipeline, joined by +, or none: {', '.join(AUGMENTATIONS)}."
+    ),
 ]
 Colour = Annotated[str | None, typer.Option(help="rgb or grey.")]
-Cache = Annotated[str | None, typer.Option(help="Where decoded images are kept: none or memory.")]
+Cache = Annotated[str | None, typer.Option(help="Where decoded images are kept: none, memory or disk.")]
 Prefetch = Annotated[int | None, typer.Option(help="Batches that are made ahead.")]
 NumParallelCalls = Annotated[int | None, typer.Option(help="Images that are read at a time.")]
 StepsPerExecution = Annotated[int | None, typer.Option(help="Training steps in a call.")]
@@ -41,7 +45,8 @@ Loop = Annotated[
     str | None, typer.Option(help="Whose training loop: tpuens, keras-fit, timm or timm-channels-last.")
 ]
 Loader = Annotated[
-    str | None, typer.Option(help="Who reads images: tpuens, article, torchvision, pil-draft, grain.")
+    str | None,
+    typer.Option(help="Who reads images: tpuens, article, torchvision, pil-draft, grain or decode-only."),
 ]
 Optimizer = Annotated[
     str | None,

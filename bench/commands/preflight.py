@@ -78,7 +78,8 @@ def preflight(
 ) -> None:
     """Compile training steps for devices that are not here: does it fit, and what would a roofline say?
 
-    All numbers are modelled, not measured. Compiles take seconds to many minutes each, and are kept.
+    All numbers are modelled, not measured. Compiles take seconds to many minutes each, and are kept. The exit
+    code is 1 where a batch does not fit or a compile failed.
     """
     import msgspec
 

@@ -100,9 +100,14 @@ def run(
     memory_limit: MemoryLimit = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Of peers: GROUP or GROUP/CLAIM, with * for anything; may be given again."),
+        typer.Option(
+            help="With `run peers`: GROUP or GROUP/CLAIM, with * for anything, GROUP being input, cache, "
+            "first-step, step, head, ensemble or commands; may be given again."
+        ),
     ] = None,
-    budget: Annotated[str | None, typer.Option(help="Of peers: for each measurement, such as 3m.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="With `run peers`: for each measurement, such as 3m.")
+    ] = None,
 ) -> None:
     """Measure this machine and write a report."""
     from ..execution import suite_run
@@ -134,7 +139,7 @@ def run(
         plan = suite_run.Plan(suite=suite, requests=tuple(requests))
         folder = results or suite_run.default_folder(suite)
     if dry_run:
-        _print_plan(requests, folder)
+        _print_plan(requests, folder, is_known=not (settings or option))
         if tune or retune:
             typer.echo("Trials of settings come before them, for minutes where none are kept.")
         return
@@ -189,15 +194,19 @@ def _tune(
         ).tune(requests)
 
 
-def _print_plan(requests: list[Request], folder: Path) -> None:
+def _print_plan(requests: list[Request], folder: Path, *, is_known: bool) -> None:
+    """Prints the runs, with the time that each takes where nobody changed what it does."""
     for number, request in enumerate(requests, 1):
         repeat = f" (repeat {request.repeat + 1})" if request.repeat else ""
-        typer.echo(f"{number:3d}  {request.title}{repeat}  about {request.scenario.seconds:.0f} s")
+        seconds = f"  about {request.scenario.seconds:.0f} s" if is_known else ""
+        typer.echo(f"{number:3d}  {request.title}{repeat}{seconds}")
     minutes = sum(request.scenario.seconds for request in requests) / 60
-    typer.echo(
-        f"{len(requests)} runs, about {minutes:.1f} minutes with the suite's own settings on 2 cores without "
-        f"an accelerator; records would go to {folder}"
+    time = (
+        f"about {minutes:.1f} minutes on 2 cores without an accelerator"
+        if is_known
+        else "for a time that nobody knows with settings of your own"
     )
+    typer.echo(f"{len(requests)} runs, {time}; records would go to {folder}")
 
 
 def _run_and_report(requests: list[Request], folder: Path, limits: Any) -> None:

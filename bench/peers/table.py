@@ -22,7 +22,7 @@ PEERS = Suite(
     name="peers",
     summary="every claim of speed against what users would run instead: held or not",
     hardware="a CPU with nothing else to do; needs pip install 'tpuens[peers]'",
-    duration="4 hours on 2 cores",
+    duration="6 hours on 2 cores",
     scenarios=(),
 )
 

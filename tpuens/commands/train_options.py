@@ -5,8 +5,16 @@ from typing import Annotated
 
 import typer
 
+from ..data.augment import AUGMENTATIONS
+
 Data = Annotated[str | None, typer.Option(help="A name from `tpuens data list`.")]
-Backbone = Annotated[str, typer.Option(help="A network, such as cifar_cnn or efficientnetb7.")]
+Backbone = Annotated[
+    str,
+    typer.Option(
+        help="cifar_cnn, efficientnet_lite0 to 2, or a network of keras.applications in lower case, such as "
+        "mobilenetv2 or efficientnetb7."
+    ),
+]
 Weights = Annotated[str | None, typer.Option(help="'imagenet', or a weights file; none for a random start.")]
 HeadBlocks = Annotated[int, typer.Option(help="Blocks of the backbone that the head sees besides its end.")]
 Dropout = Annotated[float, typer.Option(help="Rate ahead of the head.")]
@@ -50,7 +58,9 @@ StepsPerExecution = Annotated[
     int, typer.Option(help="Steps in a call: less work for the host, and a stop takes a call.")
 ]
 
-Augment = Annotated[str, typer.Option(help="Augmentations, separated by commas.")]
+Augment = Annotated[
+    str, typer.Option(help=f"Augmentations, separated by commas: {', '.join(AUGMENTATIONS)}.")
+]
 Cache = Annotated[
     str, typer.Option(help="Where decoded images are kept: memory, if half of it holds them; disk; none.")
 ]
