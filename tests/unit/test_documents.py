@@ -13,9 +13,13 @@ from bench.scenarios.table import SCENARIOS
 from bench.suites import Request
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "tpuens" / "recipes").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "results" / "README.md",
+    *sorted((ROOT / "tpuens" / "recipes").glob("*.md")),
+]
 EXAMPLES = {
-    f"{page.name} {number}": code
+    f"{page.relative_to(ROOT)} {number}": code
     for page in PAGES
     for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL), 1)
     if re.search(r"^from (tpuens|bench)\b", code, re.MULTILINE)  # others call commands alone
@@ -62,6 +66,20 @@ def test_an_example_imports_and_calls_what_there_is(code: str) -> None:
     for call in ast.walk(tree):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ours:
             assert {keyword.arg for keyword in call.keywords} <= accepts(ours[call.func.id])
+
+
+def test_the_picture_of_the_phases_is_the_one_that_its_example_cuts_out(monkeypatch):
+    drawn: dict[Path, str] = {}
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(Path, "write_text", lambda path, text: drawn.update({path: text}))
+    (code,) = (code for code in EXAMPLES.values() if "phases.svg" in code)
+    exec(code, {})
+    ((path, text),) = drawn.items()
+    assert words(text) == words(path.read_text("utf-8"))
+
+
+def words(svg: str) -> list[str]:
+    return re.findall(r"<(?:text|title)[^>]*>(.*?)</", svg)
 
 
 def test_the_example_of_the_instrument_reads_and_compares_what_it_ran(records, monkeypatch, capsys):
