@@ -37,7 +37,7 @@ Verdict = Literal["possible", "flagged", "refused"]
 
 @dataclass(frozen=True, kw_only=True)
 class Peak:
-    """What the devices of a run can do at best, all replicas together.
+    """What the devices of a run can do at best, all replicas that computed together.
 
     Attributes:
         flops_per_second: In `arithmetic`.
@@ -111,7 +111,8 @@ def find_peak(record: RunRecord) -> Peak | None:
     peak = facts.peak_flops_per_second(arithmetic) if facts else None
     if facts is None or peak is None:
         return None
-    replicas = configuration.num_replicas or 1
+    # Matrix products alone run on the first device.
+    replicas = 1 if record.workload.phase == "kernel" else configuration.num_replicas or 1
     bandwidth = facts.bandwidth_bytes_per_second()
     return Peak(
         flops_per_second=replicas * peak,
@@ -251,12 +252,15 @@ def _training_factor(record: RunRecord, flops: Flops) -> int:
 
 def _accelerator_name(record: RunRecord) -> str | None:
     """Returns what the accelerator that a run used is called; None for the CPU."""
-    strategy = record.configuration.strategy.partition(":")[0]
+    strategy, _, index = record.configuration.strategy.partition(":")
     accelerators = record.environment.accelerators if record.environment else ()
     if strategy.startswith("cpu"):
         return None
     wanted = [kind for kind in ("tpu", "gpu") if strategy.startswith(kind)] or ["tpu", "gpu"]
-    return next((one.model for kind in wanted for one in accelerators if one.kind == kind), None)
+    found = [one for kind in wanted for one in accelerators if one.kind == kind]
+    if strategy == "gpu" and index.isdecimal():  # a machine's GPUs need not be alike
+        found = found[int(index) :] or found
+    return found[0].model if found else None
 
 
 def _measured_peak(references: Sequence[Series]) -> Peak | None:

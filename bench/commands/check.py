@@ -120,17 +120,19 @@ def check(
     _check_sides(against, baseline, results, list_given(context))
     if results is not None and against is None:
         _refuse_for_stored([*(names or ()), *list_given(context, *_OF_STORED)])
+    strategies: list[str] = []
     if results is not None and against is None:
         new, old = _read_stored(results, baseline)
     else:
         suite, scenarios = _choose(names, seeds, settings, option, data_dir)
-        plan = partial(_plan, suite, scenarios, strategy, parse_pairs("env", env or []))
+        variables, strategies = parse_pairs("env", env or []), check_strategies(strategy)
+        plan = partial(_plan, suite, scenarios, strategies, variables)
         if against is not None:
             new, old = _run_against(against, plan(repeats=1), results, budget_seconds)
         else:
             new, old = _run_now(partial(plan, repeats=repeats), baseline or "")
-    if strategy:  # what was not asked for is not missed
-        old = [record for record in old if record.configuration.strategy in strategy] or old
+    if strategies:  # what was not asked for is not missed
+        old = [record for record in old if record.configuration.strategy in strategies] or old
     result = check_records(new, old, thresholds, find_floor=_find_floor)
     title = f"{results or 'this tree'} against {against or baseline or 'its own baseline'}"
     show_result(result, title, required, markdown=markdown, junit=junit)
@@ -224,7 +226,7 @@ def _choose(
 def _plan(
     suite: str,
     scenarios: tuple[Scenario, ...],
-    strategy: list[str] | None,
+    strategies: list[str],
     variables: dict[str, str],
     *,
     repeats: int,
@@ -233,7 +235,7 @@ def _plan(
     return plan_requests(
         suite,
         scenarios,
-        strategies=check_strategies(strategy) or find_strategies(),
+        strategies=strategies or find_strategies(),
         repeats=repeats,
         variables=variables,
     )

@@ -180,7 +180,7 @@ def _convert(name: str, text: str, default: str | int | float) -> str | int | fl
 
 
 def check_strategies(names: list[str] | None) -> list[str]:
-    """Returns the names of the strategies, once this machine alone is meant.
+    """Returns the names of the strategies, once this machine alone is meant; for auto what it takes here.
 
     Raises:
         ConfigurationError: One is unknown, or of several machines.
@@ -193,7 +193,14 @@ def check_strategies(names: list[str] | None) -> list[str]:
                 "One launcher measures one machine: multi-worker is for `tpuens train`. "
                 f"Received: strategy={name!r}"
             )
-    return list(names or ())
+    return [_find_best() if name == "auto" else name for name in names or ()]
+
+
+def _find_best() -> str:
+    """Returns the strategy that `auto` opens: a record is to say which, and a TPU takes one process."""
+    able = find_strategies()
+    gpus = [name for name in able if name.startswith("gpu:")]
+    return next((name for name in ("tpu", "gpu-mirrored", *gpus) if name in able), "cpu")
 
 
 def find_strategies() -> list[str]:

@@ -1,5 +1,6 @@
 """One run inside the worker: strategy, workload, samples, metrics."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -64,7 +65,8 @@ def run_request(
     measured = _measure_alone(workload, request, start.strategy, timed, send, read_memory, start.before)
     flops = None
     if request.repeat == 0 and workload.networks is not None:  # repeats have the same
-        with timed("flops"):
+        # Not for want of memory for another network: what was timed must not be lost.
+        with timed("flops"), contextlib.suppress(tf.errors.OpError):
             flops = count_flops(workload.networks())
     timed.seconds["other"] = time.perf_counter() - began - (sum(timed.seconds.values()) - known)
     finished = run.finish(measured, flops)

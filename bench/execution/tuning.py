@@ -104,7 +104,7 @@ class Tuner:
 
         try:
             # A TPU takes one process.
-            tuning = search(start, axes, side_by_side=not request.strategy.startswith(("tpu", "auto")))
+            tuning = search(start, axes, side_by_side=not request.strategy.startswith("tpu"))
         except TrialError as error:
             self.observer.on_end(request, f"nothing chosen. {error}")
             return None

@@ -104,7 +104,11 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             options={"epochs": epochs, "examples": len(train_part)},
         ),
         configuration=describe_configuration(
-            request, strategy, batch, optimizer=describe_optimizer(request), **describe_pipeline(pipeline)
+            request,
+            strategy,
+            batch,
+            optimizer=describe_optimizer(request, strategy),
+            **describe_pipeline(pipeline),
         ),
         evaluate=evaluate,
         networks=lambda: [

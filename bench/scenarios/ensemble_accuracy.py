@@ -74,7 +74,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             request,
             strategy,
             trainings.batch,
-            optimizer=describe_optimizer(request),
+            optimizer=describe_optimizer(request, strategy),
             **describe_pipeline(trainings.pipelines[0]),
         ),
         evaluate=trainings.evaluate,

@@ -74,11 +74,15 @@ def _make_probe(kind: str, device: str, product: Any, size: int) -> Probe:
         with tf.device(device):
             last[0] = product(left, right)
 
+    def fence() -> float:
+        with tf.device(device):  # else a GPU would fetch all of a product of the CPU's, a CPU all of a TPU's
+            return float(last[0][0, 0])
+
     step()
     return Probe(
         name="matmul",
         step=step,
-        fence=lambda: float(last[0][0, 0]),
+        fence=fence,
         examples_per_step=0,
         parameters={"n": size, "device": kind},
     )

@@ -173,7 +173,12 @@ def make_work(device: str) -> Spend:
             part = left[: -(-rows // rounds)]
             for _ in range(rounds):
                 product = tf.linalg.matmul(part, right)
-        return lambda: float(product[0, 0])
+
+        def fence() -> float:
+            with tf.device(device):
+                return float(product[0, 0])
+
+        return fence
 
     return work
 

@@ -81,7 +81,11 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             options={"target_accuracy": target, "epochs": epochs},
         ),
         configuration=describe_configuration(
-            request, strategy, batch, optimizer=describe_optimizer(request), **describe_pipeline(pipeline)
+            request,
+            strategy,
+            batch,
+            optimizer=describe_optimizer(request, strategy),
+            **describe_pipeline(pipeline),
         ),
         evaluate=evaluate,
         dataset_fingerprint=examples.fingerprint(),

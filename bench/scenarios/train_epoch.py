@@ -89,7 +89,11 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             options={"examples": len(examples)},
         ),
         configuration=describe_configuration(
-            request, strategy, batch, optimizer=describe_optimizer(request), **describe_pipeline(pipeline)
+            request,
+            strategy,
+            batch,
+            optimizer=describe_optimizer(request, strategy),
+            **describe_pipeline(pipeline),
         ),
         probes=(
             probe("compute", compute, 1),

@@ -58,7 +58,9 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
             num_classes=SYNTHETIC_CLASSES,
             loss=resolve_loss(request),
         ),
-        configuration=describe_configuration(request, strategy, batch, optimizer=describe_optimizer(request)),
+        configuration=describe_configuration(
+            request, strategy, batch, optimizer=describe_optimizer(request, strategy)
+        ),
         probes=(
             compute,
             *([latency] if compute.steps_per_call == 1 else []),

@@ -119,16 +119,16 @@ def resolve_loss(request: Request) -> str:
     return MIXED_LOSS if mixed else LOSS
 
 
-def resolve_implementation(request: Request) -> Implementation:
+def resolve_implementation(request: Request, strategy: Any) -> Implementation:
     """Returns whose optimizer trains: what was asked for, else the loop's own."""
     if request.scenario.optimizer is not None:
         return request.scenario.optimizer
-    return "keras" if request.scenario.loop == "keras-fit" else choose_implementation()
+    return "keras" if request.scenario.loop == "keras-fit" else choose_implementation(strategy)
 
 
-def describe_optimizer(request: Request) -> str:
+def describe_optimizer(request: Request, strategy: Any) -> str:
     """Returns the optimizer as a configuration names it."""
-    return OPTIMIZER if resolve_implementation(request) == "keras" else f"{OPTIMIZER} (fused)"
+    return OPTIMIZER if resolve_implementation(request, strategy) == "keras" else f"{OPTIMIZER} (fused)"
 
 
 def describe_configuration(
@@ -177,7 +177,7 @@ def make_trainer(request: Request, strategy: Any, model: keras.Model, batch: Bat
         OPTIMIZER,
         learning_rate=LEARNING_RATE,
         dtype_policy=request.scenario.dtype_policy,
-        implementation=resolve_implementation(request),
+        implementation=resolve_implementation(request, strategy),
     )
     return Trainer(
         model=model,

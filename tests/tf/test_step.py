@@ -319,6 +319,44 @@ print(json.dumps(results))
 """
 
 
+OVERFLOW = """
+import sys, keras, tensorflow as tf
+from tpuens.hardware.strategies import open_strategy
+from tpuens.training.optimizers import make_optimizer
+from tpuens.training.step import TrainStep, share_among_replicas
+strategy = open_strategy("cpu-mirrored:2")
+with strategy.scope():
+    images = keras.Input((2, 2, 1), dtype="uint8")
+    pixels = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
+    model = keras.Model(images, keras.layers.Dense(3, kernel_initializer="zeros")(pixels))
+    optimizer = make_optimizer("sgd", learning_rate=0.1, dtype_policy="mixed_float16")
+factor = lambda targets: tf.where(targets == 1, float("inf"), 1.0)
+step = TrainStep(
+    model=model, loss=lambda targets, logits: factor(targets) * tf.reduce_sum(logits, -1), strategy=strategy,
+    optimizer=optimizer, global_batch_size=4,
+)
+for where in ([1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]):
+    step(share_among_replicas(strategy, (tf.ones((4, 2, 2, 1), tf.uint8), tf.constant(where))))
+    print(float(optimizer.dynamic_scale.numpy()), float(model.weights[1].numpy()[0]))
+"""
+
+
+def test_an_overflow_on_any_replica_skips_the_step_on_all() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", OVERFLOW],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"},
+        timeout=120,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    scale = 2.0**15
+    lines = [tuple(map(float, line.split())) for line in answer.stdout.strip().splitlines()]
+    assert lines[:2] == [(scale / 2, 0.0), (scale / 4, 0.0)]
+    assert lines[2] == (scale / 4, pytest.approx(-0.1))
+
+
 def train(strategy: str, jit: str = "no") -> dict[str, dict[str, list[float]]]:
     answer = subprocess.run(
         [sys.executable, "-c", TRAIN, strategy, jit],

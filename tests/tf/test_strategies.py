@@ -191,6 +191,36 @@ except DeviceError as error:
     assert "fresh process" in second
 
 
+def test_auto_does_not_train_on_the_cpu_beside_a_tpu_that_it_cannot_use() -> None:
+    code = """
+from tpuens.errors import DeviceError
+from tpuens.hardware import strategies
+strategies.tpu_reason = lambda: "TPU chips show, but TensorFlow lists none: end it"
+try:
+    strategies.open_strategy("auto")
+except DeviceError as error:
+    print(error)
+"""
+    said = call(code).stdout
+    assert "end it. To go without the TPU, name another strategy" in said
+
+
+def test_images_are_not_sent_to_a_tpu_over_the_network() -> None:
+    code = """
+from types import SimpleNamespace as Object
+from tpuens.errors import DeviceError
+from tpuens.training.workers import check_reachable
+for device in "/job:localhost/device:TPU:0", "/job:worker/device:GPU:0", "/job:worker/device:TPU:0":
+    try:
+        print(check_reachable(Object(extended=Object(worker_devices=(device,)))))
+    except DeviceError as error:
+        print(error)
+"""
+    local, worker, remote = call(code).stdout.strip().splitlines()
+    assert (local, worker) == ("None", "None")
+    assert "run this on the TPU VM itself" in remote
+
+
 def test_auto_takes_the_cpu_where_there_is_nothing_else() -> None:
     code = """
 from tpuens.hardware.strategies import open_strategy

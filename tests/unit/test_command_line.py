@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from bench.commands import options
 from tpuens.bench_command import main as bench_main
 from tpuens.cli import main
 
@@ -81,6 +82,22 @@ def test_an_error_ends_with_one_message_and_exit_code_2() -> None:
     assert answer.code == 2
     assert "Did you mean 'quick'" in answer.err
     assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize(
+    ("able", "chosen"),
+    [
+        (["cpu", "cpu-mirrored:2", "gpu:0", "gpu:1", "gpu-mirrored", "tpu"], "tpu"),
+        (["cpu", "cpu-mirrored:2", "gpu:0", "gpu:1", "gpu-mirrored"], "gpu-mirrored"),
+        (["cpu", "cpu-mirrored:2", "gpu:0"], "gpu:0"),
+        (["cpu", "cpu-mirrored:2"], "cpu"),
+    ],
+)
+def test_auto_is_measured_under_the_name_of_what_it_takes(
+    able: list[str], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "find_strategies", lambda: able)
+    assert options.check_strategies(["auto", "cpu"]) == [chosen, "cpu"]
 
 
 def test_a_dry_run_prints_the_matrix_and_the_time_and_writes_nothing(

@@ -187,6 +187,13 @@ def test_tpu_chips_show_on_the_pci_bus_and_a_tensorflow_without_tpu_support_is_n
     assert "install tensorflow-tpu" in notes[0]
 
 
+def test_a_tpu_that_another_process_holds_is_not_said_to_want_another_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(accelerators.metadata, "version", lambda name: "2.21.0")
+    _, notes = accelerators.describe_tpus(0, None, plant_tpu_vm(tmp_path, "0x0063", 4), {})
+    assert "another process holds" in notes[0]
+    assert "install" not in notes[0]
+
+
 def test_the_environment_says_which_tpu_it_is_and_tensorflow_how_many(tmp_path):
     environ = {
         "TPU_ACCELERATOR_TYPE": "v3-8",

@@ -127,6 +127,24 @@ def test_a_peak_is_of_the_device_that_tensorflow_shows_times_the_replicas(on_cpu
     assert one.flops_per_second == pytest.approx(8.74e12 / 2)
 
 
+def test_matrix_products_are_held_against_the_one_device_that_they_run_on(on_cpu, records):
+    environment = records.environment(accelerators=(Accelerator(kind="tpu", model="TPU v3"),) * 8)
+    configuration = {"strategy": "tpu", "num_replicas": 8, "float32_arithmetic": "bfloat16"}
+    workload = {"scenario": "matmul", "phase": "kernel"}
+    peak = find_peak(on_cpu(environment=environment, configuration=configuration, workload=workload))
+    assert peak.flops_per_second == pytest.approx(123e12 / 2)
+
+
+def test_the_peak_of_one_gpu_is_that_of_the_gpu_with_its_number(on_cpu, records):
+    models = "NVIDIA A100-SXM4-40GB", "Tesla T4"
+    environment = records.environment(accelerators=tuple(Accelerator(kind="gpu", model=m) for m in models))
+    peaks = [
+        find_peak(on_cpu(environment=environment, configuration={"strategy": name, "num_replicas": 1}))
+        for name in ("gpu:0", "gpu:1", "gpu")
+    ]
+    assert [peak.flops_per_second / 1e12 for peak in peaks] == pytest.approx([19.5, 8.1, 19.5])
+
+
 def test_what_is_not_published_or_measured_is_not_guessed(on_gpu, on_cpu):
     assert find_peak(on_gpu(10, model="Example GPU")) is None
     mixed = {"strategy": "cpu", "num_replicas": 1, "dtype_policy": "mixed_bfloat16"}

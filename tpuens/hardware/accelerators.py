@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -209,7 +210,7 @@ def describe_tpus(
     elif (chips or (accelerator_type and nodes)) and not num_listed:
         notes.append(
             f"This machine has {len(chips) or len(nodes)} {model} chip(s), but TensorFlow lists no TPU: "
-            "install tensorflow-tpu in place of tensorflow."
+            f"{tpu_remedy()}."
         )
         num_listed = len(chips) or len(nodes)
     tpus = (
@@ -217,6 +218,15 @@ def describe_tpus(
         for index in range(num_listed)
     )
     return tuple(tpus), tuple(notes)
+
+
+def tpu_remedy() -> str:
+    """Returns what to do where a TPU is there and TensorFlow lists none."""
+    try:
+        metadata.version("tensorflow-tpu")
+    except metadata.PackageNotFoundError:
+        return "install tensorflow-tpu in place of tensorflow (see 'On a TPU VM' in the README)"
+    return "another process holds them, and only one at a time can: end it"
 
 
 def peak_device_memory() -> dict[str, int]:

@@ -15,11 +15,12 @@ from typing import Any
 
 from ..errors import ConfigurationError, DeviceError
 from ..registry import Row, Table
-from .accelerators import describe_tpus
+from .accelerators import describe_tpus, tpu_remedy
 from .allocator import keep_freed_memory
 from .clusters import find_cluster, make_kubernetes_resolver, make_slurm_resolver
 
 _HERE = "tpuens.hardware.strategies"
+_NO_TPU = "this is no TPU VM (no TPU chip on its PCI bus), and TPU_NAME names none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +113,16 @@ def list_strategies() -> dict[str, str | None]:
 
 
 def open_auto() -> Any:
-    """Returns the TPU's strategy, else that of every GPU, else the CPU's."""
-    if tpu_reason() is None:
+    """Returns the TPU's strategy, else that of every GPU, else the CPU's.
+
+    Raises:
+        DeviceError: There is a TPU which cannot be used: nobody wants hours on the CPU beside it.
+    """
+    reason = tpu_reason()
+    if reason is None:
         return open_tpu(None)
+    if reason != _NO_TPU:
+        raise DeviceError(f"{reason}. To go without the TPU, name another strategy, such as cpu.")
     gpus = _physical_devices("GPU")
     if len(gpus) > 1:
         return open_gpu_mirrored()
@@ -257,11 +265,8 @@ def tpu_reason(root: Path = Path("/")) -> str | None:
         return None
     tpus, _ = describe_tpus(0, None, root, os.environ)
     if not tpus:
-        return "this is no TPU VM (no TPU chip on its PCI bus), and TPU_NAME names none"
-    return (
-        "TPU chips show, but this TensorFlow has no TPU support: install tensorflow-tpu in place of "
-        "tensorflow (see 'On a TPU VM' in the README)"
-    )
+        return _NO_TPU
+    return f"TPU chips show, but TensorFlow lists none: {tpu_remedy()}"
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from ..hardware.strategies import is_chief, open_strategy
 from ..models.freezing import freeze
 from ..training.loop import Trainer, predict_examples
 from ..training.losses import Activation, activation_of
-from ..training.optimizers import check_optimizer, make_optimizer
+from ..training.optimizers import check_optimizer, choose_implementation, make_optimizer
 from ..training.step import PredictStep
 from ..training.workers import passed_by_all
 from .config import TrainConfig
@@ -178,7 +178,10 @@ class _Work:
         with self.strategy.scope():
             freeze(model, "all", freeze_batch_norm=True)
             optimizer = make_optimizer(
-                "adam", learning_rate=learning_rate, dtype_policy=self.config.dtype_policy
+                "adam",
+                learning_rate=learning_rate,
+                dtype_policy=self.config.dtype_policy,
+                implementation=choose_implementation(self.strategy),
             )
         trainer = Trainer(
             model=model,

@@ -27,7 +27,7 @@ from ..training.features import FeatureStore
 from ..training.interrupts import StopRequest, catch_stop_signals
 from ..training.loop import BatchSource, Trainer
 from ..training.losses import activation_of
-from ..training.optimizers import TabulatedSchedule, make_optimizer
+from ..training.optimizers import TabulatedSchedule, choose_implementation, make_optimizer
 from ..training.schedules import learning_rates
 from ..training.workers import passed_by_all
 from .config import PhaseConfig, TrainConfig, check_config, read_config
@@ -258,6 +258,7 @@ class _Run:
                 learning_rate=TabulatedSchedule(rates),
                 weight_decay=phase.weight_decay,
                 dtype_policy=self._config.dtype_policy,
+                implementation=choose_implementation(self._strategy),
             )
         return Trainer(
             model=model,

@@ -15,6 +15,7 @@ from ..data.streams import untuned_buffers
 from ..errors import ConfigurationError
 from .losses import LossConfig, activation_of, make_loss
 from .step import PredictStep, TrainStep
+from .workers import check_reachable
 
 # How often progress is told. Telling it waits for the device, so that the rate is that of finished work.
 PROGRESS_SECONDS = 0.5
@@ -145,6 +146,7 @@ class Trainer:
         An epoch is `count_steps` of them.
         """
         steps = self.count_steps(pipeline.examples)
+        check_reachable(self.strategy)
 
         def open_shard(context: Any) -> Any:
             # Not the strategy's own devices: a TPU slice counts those of all its hosts as one worker's.

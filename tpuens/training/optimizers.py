@@ -9,6 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from ..errors import ConfigurationError, unknown_name_error
+from ..hardware.strategies import sum_over_replicas
 from .fused import FusedAdam, FusedAdamW, FusedSGD
 
 Implementation = Literal["keras", "fused"]
@@ -34,8 +35,9 @@ class TabulatedSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step: Any) -> Any:
         """Returns the rate of a step, a float32 scalar."""
-        last = len(self._rates) - 1
-        return keras.ops.take(self._rates, keras.ops.minimum(keras.ops.cast(step, "int32"), last))
+        # In int64: GPUs have the kernels for int32 in the host's memory, and the step would wait for that.
+        last = tf.constant(len(self._rates) - 1, tf.int64)
+        return tf.gather(tf.constant(self._rates), tf.minimum(keras.ops.cast(step, "int64"), last))
 
     def get_config(self) -> dict[str, list[float]]:
         """Returns what Keras saves of it."""
@@ -68,7 +70,7 @@ def make_optimizer(
     learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
     weight_decay: float | None = None,
     dtype_policy: str = "float32",
-    implementation: Implementation | None = None,
+    implementation: Implementation = "keras",
 ) -> keras.optimizers.Optimizer:
     """Returns the optimizer of that name (SGD with momentum 0.9), scaling the loss under float16.
 
@@ -80,7 +82,7 @@ def make_optimizer(
         weight_decay: Of AdamW, decoupled from the gradient [Loshchilov & Hutter 2019]; None for Keras's own.
         dtype_policy: The model's.
         implementation: ``"keras"``, or ``"fused"``, see `tpuens.training.fused`; checkpoints of one are good
-            for the other. None leaves that to `choose_implementation`.
+            for the other. `choose_implementation` says which is the faster.
 
     Raises:
         ConfigurationError: As `check_optimizer` says.
@@ -91,16 +93,28 @@ def make_optimizer(
     if weight_decay is not None:
         options["weight_decay"] = weight_decay
     of_keras, fused = OPTIMIZERS[name]
-    kind = fused if (implementation or choose_implementation()) == "fused" else of_keras
+    kind = fused if implementation == "fused" else of_keras
     optimizer = kind(learning_rate=learning_rate, **options)
     # float16 gradients underflow without it [Micikevicius et al. 2018]; bfloat16 has float32's range.
     return keras.optimizers.LossScaleOptimizer(optimizer) if dtype_policy == "mixed_float16" else optimizer
 
 
-def choose_implementation() -> Implementation:
-    """Returns the optimizers' implementation that was measured to be the faster one on what is here.
+def share_overflow(gradients: Sequence[Any]) -> list[Any]:
+    """Returns a replica's gradients, none of them finite where those of any replica are not.
+
+    Keras 3.15's LossScaleOptimizer looks at each replica's own gradients, before they are summed, and goes by
+    what the first replica found: an overflow on another one would go into all weights, and workers that
+    decide otherwise than others would wait for them for ever. Call it in `strategy.run`.
+    """
+    is_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(one)) for one in gradients])
+    (overflows,) = sum_over_replicas([1.0 - tf.cast(is_finite, tf.float32)])
+    return [tf.where(overflows > 0, tf.constant(float("nan"), one.dtype), one) for one in gradients]
+
+
+def choose_implementation(strategy: Any) -> Implementation:
+    """Returns the optimizers' implementation that was measured to be the faster one under a strategy.
 
     That is the fused one on CPUs; on GPUs and TPUs, where nobody has measured it yet, it is Keras's.
     """
-    devices = tf.config.list_logical_devices()
-    return "keras" if any(device.device_type in ("GPU", "TPU") for device in devices) else "fused"
+    on_cpu = all("CPU" in device for device in strategy.extended.worker_devices)
+    return "fused" if on_cpu else "keras"

@@ -21,6 +21,7 @@ from ..hardware.strategies import sum_over_replicas
 from ..models.freezing import leaf_layers
 from .kernels import cpu_kernels, graph_as_traced
 from .losses import Activation
+from .optimizers import share_overflow
 
 # A network with so many weights to train is large: VGG16 has 34, MobileNetV2 158.
 _MANY_WEIGHTS = 100
@@ -77,6 +78,7 @@ class TrainStep:
             for variable in layer.non_trainable_variables
             if keras.backend.is_float_dtype(variable.dtype)  # not the states of random generators
         ]
+        jit_compile = jit_compile and not _on_tpu(strategy)  # there everything is compiled anyhow
         with strategy.scope():
             optimizer.build(self._trained)
             # Sums over this replica's examples: loss, what was right of them, examples.
@@ -90,6 +92,8 @@ class TrainStep:
         # Measured on CPUs, and without XLA, which fuses by itself.
         self._kernels = partial(cpu_kernels, model) if on_cpu and not jit_compile else contextlib.nullcontext
         one_replica = strategy.num_replicas_in_sync == 1
+        scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        self._may_overflow = scales_loss and not one_replica
         as_traced = on_cpu and one_replica and not jit_compile and len(self._trained) >= _MANY_WEIGHTS
         self._running = graph_as_traced if as_traced else contextlib.nullcontext
         self._gradients = _compile(self.compute_gradients, jit_compile and not one_replica)
@@ -199,6 +203,8 @@ class TrainStep:
     def _replica_step(self, batch: tuple[Any, Any]) -> None:
         with self._kernels():
             gradients, totals = self._gradients(batch)
+        if self._may_overflow:
+            gradients = share_overflow(gradients)
         self.optimizer.apply(gradients, self._trained)
         self.totals.assign_add(totals)
 
@@ -240,7 +246,7 @@ class PredictStep:
         def predict(images: Any) -> Any:
             return activate(tf.cast(model(images, training=False), tf.float32))
 
-        replica_predict = _compile(predict, jit_compile)
+        replica_predict = _compile(predict, jit_compile and not _on_tpu(strategy))
         self._predict = tf.function(
             lambda images: strategy.run(replica_predict, args=(images,)), autograph=False
         )
@@ -276,11 +282,13 @@ def share_among_replicas(strategy: Any, batch: Any) -> Any:
     if strategy.num_replicas_in_sync == 1:
         with tf.device(devices[0]):
             return tf.nest.map_structure(tf.identity, batch)
+    with tf.device("CPU:0"):  # on a device, all of the batch would have to go there first
+        pieces = [tf.split(tensor, len(devices)) for tensor in tf.nest.flatten(batch)]
 
     def piece(context: Any) -> Any:
         index = context.replica_id_in_sync_group % len(devices)
         with tf.device(devices[index]):
-            return tf.nest.map_structure(lambda t: tf.identity(tf.split(t, len(devices))[index]), batch)
+            return tf.nest.pack_sequence_as(batch, [tf.identity(of_all[index]) for of_all in pieces])
 
     return strategy.experimental_distribute_values_from_function(piece)
 
@@ -294,8 +302,13 @@ def _right_share(targets: Any, logits: Any, activation: Activation) -> Any:
     """Returns how much of each example is right, float32 (batch,); see `TrainStep.read_totals`."""
     if activation == "sigmoid":
         return tf.reduce_mean(tf.cast((logits > 0) == (targets > 0.5), tf.float32), axis=-1)
-    classes = targets if targets.shape.rank == 1 else tf.argmax(targets, -1, tf.int32)
-    return tf.cast(tf.argmax(logits, -1, classes.dtype) == classes, tf.float32)
+    # In int64: GPUs compare int32 in the host's memory, and the step would wait for that.
+    classes = tf.cast(targets, tf.int64) if targets.shape.rank == 1 else tf.argmax(targets, -1)
+    return tf.cast(tf.argmax(logits, -1) == classes, tf.float32)
+
+
+def _on_tpu(strategy: Any) -> bool:
+    return any("TPU" in device for device in strategy.extended.worker_devices)
 
 
 def _compile(function: Any, jit_compile: bool) -> Any:

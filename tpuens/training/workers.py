@@ -11,12 +11,27 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ..errors import RunError
+from ..errors import DeviceError, RunError
 
 
 def count_workers(strategy: Any) -> int:
-    """Returns how many processes train together; a TPU slice of several hosts is led by one."""
+    """Returns how many processes train together."""
     return int(strategy.num_replicas_in_sync // len(strategy.extended.worker_devices))
+
+
+def check_reachable(strategy: Any) -> None:
+    """Holds a strategy against what an input pipeline needs: that it runs where its devices are.
+
+    Raises:
+        DeviceError: Its TPU is reached over the network, and the pipeline calls Python, which is here.
+    """
+    devices = strategy.extended.worker_devices
+    remote = [device for device in devices if "TPU" in device and "/job:localhost" not in device]
+    if remote:
+        raise DeviceError(
+            "The machine that a TPU is part of reads and draws the images: run this on the TPU VM itself, "
+            f"with the strategy tpu. Received: a TPU over the network, {remote[0]}"
+        )
 
 
 def exchange(strategy: Any, *values: float) -> np.ndarray:
