@@ -101,8 +101,10 @@ def judge_agreement(
 ) -> AccuracyTest:
     """Returns whether the same weights are as accurate under two configurations, within the margin.
 
-    "holds" where the whole bootstrap interval lies within ± margin; "broken" where McNemar's test tells the
-    two apart and the difference is beyond the margin, in whichever direction; else "not told".
+    "holds" where the whole bootstrap interval lies within ± margin, and there are so many examples that a
+    share of them as large as the margin would hardly be missed: without a flip a bootstrap shows none.
+    "broken" where McNemar's test tells the two apart and the difference is beyond the margin, in whichever
+    direction; else "not told".
 
     Raises:
         ConfigurationError: They are not of the same examples.
@@ -111,7 +113,10 @@ def judge_agreement(
     difference = bootstrap_difference(new, baseline, confidence)
     flips = f"{found.only_new + found.only_baseline} of {len(new.right):,} examples are right under one alone"
     verdict: Verdict
-    if max(-difference.low, difference.high) <= margin:
+    fewest = math.ceil(math.log(1 - confidence) / math.log(1 - margin)) if 0 < margin < 1 else 1
+    if len(new.right) < fewest and found.p_value > 1 - confidence:
+        verdict, why = "not told", f"{flips}; {fewest} examples are the fewest for this margin"
+    elif max(-difference.low, difference.high) <= margin:
         verdict, why = "holds", f"{flips}; the interval lies within the margin"
     elif found.p_value <= 1 - confidence and abs(difference.value) > margin:
         verdict, why = "broken", f"{flips} (McNemar p = {found.p_value:.2g})"

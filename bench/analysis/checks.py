@@ -8,8 +8,9 @@ from tpuens.errors import ConfigurationError
 from ..records.floors import Floor
 from ..records.record import RunRecord
 from .accuracy_checks import check_accuracy, check_agreement
-from .cost_checks import check_compilation, check_memory, check_stored_speed, list_stored_readings
-from .gates import Check, LeftOut, Verdict, explain_no_speed, list_lost, list_missing, pair_up
+from .cost_checks import MIN_RUNS, check_compilation, check_memory, check_stored_speed, list_stored_readings
+from .gates import Check, LeftOut, Pair, Verdict, explain_no_speed, list_lost, list_missing, pair_up
+from .ratios import MIN_PAIRS
 from .speed_checks import check_speed, list_readings
 from .statistics import CONFIDENCE
 from .thresholds import Gate, Thresholds
@@ -95,8 +96,10 @@ def check_records(
         for pair, count in zip(pairs, timed, strict=True)
         if not count and (found := explain_no_speed(pair))
     ]
-    # How often equal sides may break a gate, divided among what it reads (Bonferroni).
-    error, compile_error = ((1 - CONFIDENCE) / max(1, count) for count in (sum(timed), len(pairs)))
+    # How often equal sides may break a gate, divided among what it reads (Bonferroni) and can tell.
+    tellable = [count if _can_tell(pair) else 0 for pair, count in zip(pairs, timed, strict=True)]
+    counts = sum(tellable), sum(map(_can_tell, pairs))
+    error, compile_error = ((1 - CONFIDENCE) / max(1, count) for count in counts)
     checks: list[Check] = []
     for pair in pairs:
         if pair.takes_turns:
@@ -118,6 +121,13 @@ def check_records(
     if (not checks or (baseline and not pairs)) and not result.failed:
         raise ConfigurationError(_explain_nothing(left_out, new, baseline))
     return result
+
+
+def _can_tell(pair: Pair) -> bool:
+    """Returns whether there are runs enough for any verdict on a time."""
+    if pair.takes_turns:
+        return len(pair.processes()) >= MIN_PAIRS
+    return min(len(pair.new), len(pair.baseline)) >= MIN_RUNS
 
 
 def _explain_nothing(

@@ -149,7 +149,10 @@ def find_accuracies(records: Iterable[RunRecord]) -> dict[tuple[object, ...], Ac
         seeds = accuracies_by_seed(record.metrics)
         values = _single_models(seeds) if seeds else [final_accuracy(record.metrics)]
         workload, how = record.workload, record.configuration
-        source = f"{workload.dataset}, {workload.scenario}, {how.float32_arithmetic} arithmetic"
+        # Whose last epoch is the first that happened to reach it, so that it flatters.
+        stopped = any(metric.name == "time_to_accuracy_seconds" for metric in record.metrics)
+        what = f"{workload.scenario} stopped at its target" if stopped else workload.scenario
+        source = f"{workload.dataset}, {what}, {how.float32_arithmetic} arithmetic"
         kinds = found.setdefault(_accuracy_key(record), {})
         kinds.setdefault(identity(workload), []).extend(
             (value, source) for value in values if value is not None

@@ -11,6 +11,7 @@ from ..records.record import RunRecord, Series
 from .gates import Check, Pair, SeriesKey, judge_change, series_key
 from .intervals import Difference, paired_difference, t_quantile, unpaired_difference
 from .labels import reading_text
+from .ratios import MIN_PAIRS
 from .thresholds import Gate, Thresholds
 
 # With fewer runs on a side an interval covers as good as everything.
@@ -44,7 +45,10 @@ def check_memory(pair: Pair, thresholds: Thresholds) -> Iterator[Check]:
 
 
 def check_compilation(pair: Pair, thresholds: Thresholds, *, confidence: float) -> Iterator[Check]:
-    """Yields the check of the seconds that tracing, compiling and the first step took."""
+    """Yields the check of the seconds that tracing, compiling and the first step took.
+
+    Of pairs that took turns there have to be `MIN_PAIRS` [METHOD of this project, rule 8].
+    """
     what = "trace and first step"
     if not all(_compile_seconds(record) for record in (*pair.new, *pair.baseline)):
         return
@@ -52,6 +56,8 @@ def check_compilation(pair: Pair, thresholds: Thresholds, *, confidence: float) 
         gains = [math.log(_compile_seconds(old) / _compile_seconds(new)) for new, old in pair.processes()]
         why = f"{len(gains)} pairs of processes"
         gain = paired_difference(gains, confidence)
+        if len(gains) < MIN_PAIRS:
+            gain, why = Difference(value=gain.value, low=-math.inf, high=math.inf), f"{why}, too few to tell"
         yield make_check(pair, "compile", what, gain, thresholds, why=why)
     else:
         sides = [[-math.log(_compile_seconds(run)) for run in runs] for runs in (pair.new, pair.baseline)]
@@ -88,7 +94,7 @@ def make_check(
     floor: float | None = None,
     why: str,
 ) -> Check:
-    """Returns the check of a gain in logarithms, judged by the greater of threshold and floor.
+    """Returns the check of a gain in logarithms, judged by threshold and floor.
 
     Args:
         pair: Whose runs.
@@ -112,7 +118,7 @@ def make_check(
         scenario=pair.workload.scenario,
         what=what,
         of=pair.what,
-        verdict=judge_change(gain, max(allowed, math.log1p(floor or 0.0))),
+        verdict=judge_change(gain, allowed, floor=math.log1p(floor or 0.0)),
         change=change,
         low=low if known else None,
         high=high if known else None,

@@ -114,6 +114,23 @@ def ratio_interval(log_ratios: Sequence[float], confidence: float = CONFIDENCE) 
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """How well a comparison is to know its ratios before it may stop.
+
+    Attributes:
+        shown: The size of difference that matters, as a share.
+        error: What the verdict allows, to be divided among the comparison's readings; None: each of them is
+            taken at 95 %, as `compare` shows it.
+    """
+
+    shown: float = SHOWN
+    error: float | None = None
+
+
+UNTIL_NARROW = Precision()
+
+
 def narrow_enough(interval: Interval | None, *, shown: float = SHOWN) -> bool:
     """Returns whether a comparison may stop before its budget is spent.
 
@@ -122,7 +139,7 @@ def narrow_enough(interval: Interval | None, *, shown: float = SHOWN) -> bool:
     would stop at false alarms.
 
     Args:
-        interval: Of the wall time, at 95 %.
+        interval: Of the wall time.
         shown: The size of difference that matters, as a share.
     """
     return interval is not None and interval.pairs >= MIN_PAIRS and interval.half_width <= shown / 2
@@ -190,7 +207,8 @@ def judge(
     if 1 / (1 + size) < alone.low and alone.high < 1 + size:
         why = f"the whole interval of the wall time lies within {size:.1%} of 1"
         return Judgement(verdict="no difference shown", clock="wall", interval=alone, shown=size, why=why)
-    reason = "contains 1" if alone.low <= 1 <= alone.high else "does not exclude what noise alone does here"
+    hidden = "lies within the noise floor" if wall_floor else "excludes 1 where one clock alone is looked at"
+    reason = "contains 1" if alone.low <= 1 <= alone.high else hidden
     why = f"the interval of the wall time {reason}, and is too wide to exclude a difference of {size:.1%}"
     return Judgement(verdict="too noisy to tell", clock="wall", interval=alone, shown=size, why=why)
 

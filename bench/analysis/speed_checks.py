@@ -7,7 +7,7 @@ from ..records.floors import Floor, floor_state
 from ..records.record import Series
 from .gates import Check, Pair, Verdict, series_key
 from .labels import reading_text
-from .ratios import CLOCK_NAMES, Clock, Interval, Judgement, judge, pair_log_ratio, ratio_interval
+from .ratios import CLOCK_NAMES, MIN_PAIRS, Clock, Interval, Judgement, judge, pair_log_ratio, ratio_interval
 from .thresholds import Thresholds
 
 # A series as both sides of each pair of processes timed it: (baseline, new).
@@ -31,8 +31,8 @@ def check_speed(pair: Pair, thresholds: Thresholds, *, floor: Floor | None, erro
     """Yields the check of each series that both sides timed in turns.
 
     "broken" where `judge` calls the new side slower and the ratio passes the threshold; "holds" where the
-    whole interval lies within the threshold, or within the noise floor where that is larger; else
-    "not told".
+    interval of the wall time shows that the loss stays within the threshold (non-inferiority), whatever the
+    CPU time says; else "not told".
 
     Args:
         pair: Whose runs.
@@ -45,8 +45,9 @@ def check_speed(pair: Pair, thresholds: Thresholds, *, floor: Floor | None, erro
     state = floor_state(floor, environment, datetime.now(timezone.utc)) if environment else "missing"
     advice = "" if state == "fresh" else f"; the noise floor is {state} (tpuens-bench calibrate)"
     for reading in list_readings(pair):
+        wall = _interval(reading, "wall")
         judgement = judge(
-            _interval(reading, "wall"),
+            wall,
             _interval(reading, "cpu") if _has_cpu_time(pair, reading) else None,
             floor=floor,
             shown=threshold,
@@ -58,7 +59,7 @@ def check_speed(pair: Pair, thresholds: Thresholds, *, floor: Floor | None, erro
             scenario=pair.workload.scenario,
             what=reading_text(reading[0][1]),
             of=pair.what,
-            verdict=_verdict(judgement, threshold),
+            verdict=_verdict(judgement, wall, threshold, error),
             change=interval.ratio - 1 if interval else None,
             low=interval.low - 1 if interval else None,
             high=interval.high - 1 if interval else None,
@@ -68,13 +69,13 @@ def check_speed(pair: Pair, thresholds: Thresholds, *, floor: Floor | None, erro
         )
 
 
-def _verdict(judgement: Judgement, threshold: float) -> Verdict:
-    interval = judgement.interval
-    if judgement.verdict == "slower" and interval:
-        if interval.ratio < 1 - threshold:
-            return "broken"
-        return "holds" if interval.low >= 1 - threshold else "not told"
-    return "not told" if judgement.verdict == "too noisy to tell" else "holds"
+def _verdict(judgement: Judgement, wall: Interval | None, threshold: float, error: float) -> Verdict:
+    least = 1 - threshold
+    if judgement.verdict == "slower" and judgement.interval and judgement.interval.ratio < least:
+        return "broken"
+    if wall is None or wall.pairs < MIN_PAIRS:
+        return "not told"
+    return "holds" if wall.at(1 - error).low >= least else "not told"
 
 
 def _interval(reading: Reading, clock: Clock) -> Interval | None:

@@ -80,13 +80,17 @@ def steady_state(samples: Sequence[float]) -> SteadyState:
 def level_changes(values: Sequence[float]) -> list[int]:
     """Returns where values in the order of time change their level: the first index of every later level.
 
-    None is seen among fewer than 5 values. See this module for the method.
+    None is seen among fewer than 5 values. See this module for the method; a cut costs 1 + 45 / n² times as
+    much here, where no tolerance stands behind it: of 800 simulated series of independent noise of 5 to 40
+    values each, at most 6 % show a change then. Where neighbours are alike, more do.
 
     Args:
         values: Logarithms. Values without any noise, such as accuracies of one seed, would let a cut cost
             nothing: a change is worth a cut from some millionths on.
     """
-    return change_points(values, max(_penalty(values), 1e-10)) if len(values) >= MIN_SAMPLES else []
+    if len(values) < MIN_SAMPLES:
+        return []
+    return change_points(values, max((1 + 45 / len(values) ** 2) * _penalty(values), 1e-10))
 
 
 def change_points(values: Sequence[float], penalty: float) -> list[int]:

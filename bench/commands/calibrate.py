@@ -59,7 +59,7 @@ def calibrate(
                 request,
                 folder / scenario.name,
                 budget_seconds=seconds,
-                until_narrow=False,
+                precision=None,
                 limits=limits,
                 observer=progress.observer,
             )
@@ -76,6 +76,6 @@ def keep_floor(a: "list[RunRecord]", b: "list[RunRecord]") -> str:
     save_floor(floor)
     by_cpu = f" ({format_percent(floor.cpu)} by CPU time)" if floor.cpu is not None else ""
     return (
-        f"{floor.scenario_class}: two equal arms may differ by {format_percent(floor.wall)} of their speed "
-        f"here{by_cpu}, as {floor.pairs} pairs of processes show. Smaller differences are not called real."
+        f"{floor.scenario_class}: {floor.pairs} pairs of equal arms do not exclude a bias of "
+        f"{format_percent(floor.wall)} of their speed here{by_cpu}. Smaller differences are not called real."
     )

@@ -32,7 +32,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..analysis.checks import CheckResult
-    from ..analysis.thresholds import Gate
+    from ..analysis.thresholds import Gate, Thresholds
     from ..records.floors import Floor
     from ..records.record import RunRecord
 
@@ -128,7 +128,7 @@ def check(
         variables, strategies = parse_pairs("env", env or []), check_strategies(strategy)
         plan = partial(_plan, suite, scenarios, strategies, variables)
         if against is not None:
-            new, old = _run_against(against, plan(repeats=1), results, budget_seconds)
+            new, old = _run_against(against, plan(repeats=1), results, budget_seconds, thresholds)
         else:
             new, old = _run_now(partial(plan, repeats=repeats), baseline or "")
     if strategies:  # what was not asked for is not missed
@@ -276,7 +276,11 @@ def _run_now(plan: Callable[[], list[Request]], baseline: str) -> "tuple[list[Ru
 
 
 def _run_against(
-    revision: str, requests: Sequence[Request], results: Path | None, budget_seconds: float
+    revision: str,
+    requests: Sequence[Request],
+    results: Path | None,
+    budget_seconds: float,
+    thresholds: "Thresholds",
 ) -> "tuple[list[RunRecord], list[RunRecord]]":
     from rich.console import Console
     from rich.markup import escape
@@ -294,7 +298,14 @@ def _run_against(
             ),
             on_note=console.print,
         )
-        run_against(tree, requests, folder, budget_seconds=budget_seconds, observer=observer)
+        run_against(
+            tree,
+            requests,
+            folder,
+            budget_seconds=budget_seconds,
+            thresholds=thresholds,
+            observer=observer,
+        )
     typer.echo(f"again: tpuens-bench check --results {folder}", err=True)
     return read_sides(folder)
 

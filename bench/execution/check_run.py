@@ -10,7 +10,9 @@ import msgspec
 from tpuens.errors import ConfigurationError, DeviceError, RunError, TpuensError
 
 from ..analysis.matching import split_arms
-from ..analysis.ratios import MIN_PAIRS
+from ..analysis.ratios import MIN_PAIRS, Precision
+from ..analysis.statistics import CONFIDENCE
+from ..analysis.thresholds import Thresholds
 from ..records.record import RunRecord, Turns
 from ..records.store import RECORDS_FOLDER, read_folder, write_record
 from ..scenarios.table import SCENARIOS
@@ -41,6 +43,7 @@ def run_against(
     folder: Path,
     *,
     budget_seconds: float,
+    thresholds: Thresholds | None = None,
     observer: CheckObserver | None = None,
 ) -> None:
     """Makes the runs of this tree and of another, each request in a folder of its own.
@@ -53,6 +56,7 @@ def run_against(
         requests: What to run on both sides.
         folder: Where the folders go; `read_sides` reads them.
         budget_seconds: For each request that times steps.
+        thresholds: What the runs are for: they stop early only where the intervals tell a change so large.
         observer: Who is told how it goes.
 
     Raises:
@@ -67,7 +71,13 @@ def run_against(
             "A check has a folder of its own: choose another --results, or leave --against out to check what "
             f"is there. Received: results={str(folder)!r}"
         )
-    runs = _Runs(tree=tree, observer=observer or CheckObserver(), budget_seconds=budget_seconds)
+    runs = _Runs(
+        tree=tree,
+        observer=observer or CheckObserver(),
+        budget_seconds=budget_seconds,
+        thresholds=thresholds or Thresholds(),
+        error=(1 - CONFIDENCE) / max(1, sum(bool(SCENARIOS[one.scenario.name].compares) for one in requests)),
+    )
     for number, request in enumerate(requests, 1):
         place = folder / f"{number:02d}-{request.scenario.name}-{request.strategy.replace(':', '-')}"
         if request.scenario.name == AGREEMENT:
@@ -97,6 +107,11 @@ class _Runs:
     tree: Path
     observer: CheckObserver
     budget_seconds: float
+    thresholds: Thresholds
+    error: float  # of each request
+
+    def _precision(self, request: Request) -> Precision:
+        return Precision(shown=self.thresholds.of("speed", request.scenario.name), error=self.error)
 
     def take_turns(self, request: Request, folder: Path) -> None:
         sides = {"A": "baseline", "B": "new"}
@@ -113,6 +128,8 @@ class _Runs:
                 folder,
                 budget_seconds=self.budget_seconds,
                 roots=(self.tree, None),
+                precision=self._precision(request),
+                one_by_one=True,  # what compiles beside the other would hide half of what it takes longer
                 observer=observer,
             )
         except TpuensError as error:
@@ -134,7 +151,8 @@ class _Runs:
             records += self.run_whole_pair(request, folder, len(records) // 2, folder.name)
             pairs, spent = len(records) // 2, time.monotonic() - start
             if pairs >= MIN_PAIRS and (
-                spent * (pairs + 1) / pairs > self.budget_seconds or is_narrow(records)
+                spent * (pairs + 1) / pairs > self.budget_seconds
+                or is_narrow(records, self._precision(request))
             ):
                 return
 

@@ -43,11 +43,11 @@ def call_command(calls: Calls, folder: Path) -> None:
     page = None
     with tempfile.TemporaryDirectory() as scratch:
         places = _make_places(Path(scratch), calls.words)
-        words = [word.format(**places) for word in calls.words]
-        for _ in range(calls.processes + (calls.processes > 1)):
-            taken.append(run_command(words))
+        for number in range(calls.processes + (calls.processes > 1)):
+            new = places["new"] / str(number)
+            taken.append(run_command([word.format(**{**places, "new": new}) for word in calls.words]))
             if "{new}" in calls.words:
-                found = time_measuring(read_folder(places["new"]))
+                found = time_measuring(read_folder(new))
                 measuring.append(found.seconds if found else 0.0)
         if "{records}" in calls.words:
             page = (places["records"] / _PAGE).stat().st_size
@@ -57,7 +57,7 @@ def call_command(calls: Calls, folder: Path) -> None:
         seconds=tuple(seconds for seconds, _ in counted),
         peak_bytes=tuple(peak for _, peak in counted),
         page_bytes=page,
-        measuring_seconds=tuple(measuring),
+        measuring_seconds=tuple(measuring[-calls.processes :]),
     )
     content = msgspec.json.format(msgspec.json.encode(samples), indent=1) + b"\n"
     write_file(folder / SAMPLES_FILE, content, overwrite=True)

@@ -15,7 +15,7 @@ from ..analysis.compare import compare_records
 from ..analysis.gates import list_differences
 from ..analysis.labels import setup_facts
 from ..analysis.matching import split_arms
-from ..analysis.ratios import MIN_PAIRS, narrow_enough
+from ..analysis.ratios import MIN_PAIRS, UNTIL_NARROW, Precision, narrow_enough
 from ..records.record import RunRecord, Turns
 from ..records.store import write_record
 from ..suites import Request, Timing
@@ -60,7 +60,7 @@ def run_comparison(
     budget_seconds: float,
     roots: Roots = (None, None),
     limits: Limits | None = None,
-    until_narrow: bool = True,
+    precision: Precision | None = UNTIL_NARROW,
     min_pairs: int = MIN_PAIRS,
     turns: int | None = None,
     one_by_one: bool = False,
@@ -81,7 +81,7 @@ def run_comparison(
         budget_seconds: How long this call may take.
         roots: The source trees that the arms run; None for this one.
         limits: When to stop a worker.
-        until_narrow: Whether to stop before the budget is spent where the interval is narrow.
+        precision: When to stop before the budget is spent; None: never.
         min_pairs: So many at least.
         turns: Of each arm with each probe, in a pair; None leaves it to the scenario.
         one_by_one: Whether the arms of a pair are prepared one after the other; see `run_pair`.
@@ -114,9 +114,7 @@ def run_comparison(
         one_by_one=one_by_one,
         earlier=records[:2],
     )
-    goal = _Goal(
-        budget_seconds=budget_seconds, estimate=estimate, min_pairs=min_pairs, until_narrow=until_narrow
-    )
+    goal = _Goal(budget_seconds=budget_seconds, estimate=estimate, min_pairs=min_pairs, precision=precision)
     return _add_pairs(run, records, goal, clock)
 
 
@@ -126,7 +124,9 @@ def _add_pairs(
     """Returns the records and those of new pairs, until they are enough or no other fits the budget."""
     start, fresh = clock(), 0
     with catch_stop_signals() as stop:
-        while len(records) < 2 * goal.min_pairs or not (goal.until_narrow and is_narrow(records)):
+        while len(records) < 2 * goal.min_pairs or not (
+            goal.precision and is_narrow(records, goal.precision)
+        ):
             spent = clock() - start
             each = spent / fresh if fresh else goal.estimate
             if len(records) >= 2 * goal.min_pairs:
@@ -148,7 +148,7 @@ class _Goal:
     budget_seconds: float
     estimate: float
     min_pairs: int
-    until_narrow: bool
+    precision: Precision | None
 
 
 @dataclass
@@ -231,10 +231,13 @@ class _Run:
         )
 
 
-def is_narrow(records: Sequence[RunRecord]) -> bool:
+def is_narrow(records: Sequence[RunRecord], precision: Precision) -> bool:
     """Returns whether every ratio is known well enough; what it says is not looked at."""
-    readings = compare_records(*split_arms(records)).readings
-    return all(narrow_enough(reading.wall) for reading in readings)
+    walls = [reading.wall for reading in compare_records(*split_arms(records)).readings]
+    if precision.error is not None:
+        confidence = 1 - precision.error / max(1, len(walls))
+        walls = [wall and wall.at(confidence) for wall in walls]
+    return all(narrow_enough(wall, shown=precision.shown) for wall in walls)
 
 
 def _time_in_turns(request: Request, turns: int | None) -> Request:

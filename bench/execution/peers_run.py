@@ -9,6 +9,7 @@ import msgspec
 
 from tpuens.errors import RunError
 
+from ..analysis.ratios import UNTIL_NARROW
 from ..peers.claims import Claim
 from ..peers.measurements import MEASUREMENTS, Calls, Comparison, Measurement, Repeats
 from ..peers.table import LOADERS, LOOPS, Peer
@@ -72,7 +73,8 @@ def _run(measurement: Measurement, folder: Path, seconds: float, how: How) -> No
             budget_seconds=seconds,
             turns=measurement.turns,
             one_by_one=measurement.one_by_one,
-            until_narrow=measurement.a != measurement.b,  # the more pairs of equal arms, the lower the floor
+            # The more pairs of equal arms, the lower the floor.
+            precision=None if measurement.a == measurement.b else UNTIL_NARROW,
             observer=how.observer,
         )
     elif isinstance(measurement, Repeats):

@@ -10,6 +10,7 @@ from ..analysis.statistics import CONFIDENCE
 from ..records.record import Parameter, Trial, Tuning
 from .racing import (
     LEAST_GAIN,
+    LEAST_GAIN_APART,
     Arm,
     Runner,
     Settings,
@@ -108,10 +109,15 @@ class _Search:
         if self._lacks_memory:
             manner += ", since memory does not hold two"
         why = (
-            f"{'; '.join(self._told)}. Tried {manner}: a setting changes for {LEAST_GAIN:.0%} more examples "
-            f"a second, where the interval of the turns' ratios excludes 1 at {CONFIDENCE:.0%}."
+            f"{'; '.join(self._told)}. Tried {manner}: a setting changes for {self._least_gain:.0%} more "
+            f"examples a second, where the interval of the turns' ratios excludes 1 at {CONFIDENCE:.0%}. The "
+            "turns are those of one process each, so equal settings may differ by what processes do."
         )
         return Tuning(trials=tuple(self._trials), chosen=dict(self._champion.settings), why=why)
+
+    @property
+    def _least_gain(self) -> float:
+        return LEAST_GAIN if self._side_by_side else LEAST_GAIN_APART
 
     def close(self) -> None:
         """Ends every arm that still lives."""
@@ -140,7 +146,7 @@ class _Search:
         entered = self._race(rivals) if self._side_by_side else None
         if entered is None:
             entered = [self._enter_alone(rival) for rival in rivals]
-        verdicts = [_judge(self._champion, one) for one in entered]
+        verdicts = [_judge(self._champion, one, self._least_gain) for one in entered]
         faster = [
             one
             for one, verdict in zip(entered, verdicts, strict=True)
@@ -192,9 +198,9 @@ class _Search:
         return one
 
 
-def _judge(champion: Runner, rival: Runner | TrialError) -> Verdict:
+def _judge(champion: Runner, rival: Runner | TrialError, least_gain: float) -> Verdict:
     if isinstance(rival, Runner):
-        return judge_rival(champion, rival)
+        return judge_rival(champion, rival, least_gain)
     return "out of memory" if rival.out_of_memory else "failed"
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from tpuens.errors import RunError
 
+from ..analysis.ratios import UNTIL_NARROW, Precision
 from ..analysis.selftest_results import COMPARISONS, STOPWATCH_SCENARIOS
 from ..records.atomic import write_file
 from ..records.store import write_record
@@ -34,7 +35,7 @@ def make_items() -> list[Item]:
 
     Half of the planted slowdowns are work, half are sleep.
     """
-    items = [_compare("calibration", None, CALIBRATION_SECONDS, until_narrow=False)]
+    items = [_compare("calibration", None, CALIBRATION_SECONDS, precision=None)]
     items += [_time(name) for name in STOPWATCH_SCENARIOS]
     items += [
         _launch("honest", _scenario("train-step")),
@@ -59,10 +60,12 @@ def _request(scenario: Scenario) -> Request:
     return Request(suite="selftest", scenario=scenario, strategy=STRATEGY)
 
 
-def _compare(name: str, planted: str | None, seconds: float, *, until_narrow: bool = True) -> Item:
+def _compare(
+    name: str, planted: str | None, seconds: float, *, precision: Precision | None = UNTIL_NARROW
+) -> Item:
     def run(folder: Path) -> None:
         a, b = (_request(_scenario("train-step", planted=fault)) for fault in (None, planted))
-        run_comparison(a, b, folder, budget_seconds=seconds, until_narrow=until_narrow)
+        run_comparison(a, b, folder, budget_seconds=seconds, precision=precision)
 
     return Item(name=name, seconds=seconds, run=run)
 

@@ -105,8 +105,8 @@ def decide(target: Target, value: float, low: float, high: float, floor: float =
     limit = target.limit
     right, wrong = (high <= limit, low > limit) if target.least is None else (low >= limit, high < limit)
     is_beyond = abs(math.log(value / limit)) >= math.log1p(floor)
-    if wrong and is_beyond:
-        return "not held"
+    if wrong:
+        return "not held" if is_beyond else "too close to call"
     return "held" if (right and is_beyond) or target.refuted else "too close to call"
 
 
@@ -186,9 +186,9 @@ def _from_interval(
 ) -> Result:
     low, high, aim = interval.low, interval.high, claim.target.aim
     verdict = decide(claim.target, interval.ratio, low, high, floor or 0.0) if is_enough else "too few runs"
-    noise = "" if floor is None else f"noise floor {100 * floor:.1f} %"
+    noise = "no noise floor" if floor is None else f"noise floor {100 * floor:.1f} %"
     reached = "" if aim is None else f"aim {'reached' if low >= aim else 'not reached'}"
-    said = "; ".join(filter(None, [said, noise, reached]))
+    said = "; ".join(filter(None, [said, noise if claim.floor else "", reached]))
     return _result(claim, value=interval.ratio, low=low, high=high, verdict=verdict, why=said, **found)
 
 

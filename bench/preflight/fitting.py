@@ -84,8 +84,10 @@ def next_batch(said: Mapping[int, Compiled], allowed: int, likely: int | None = 
         return None
     step = _step(fits)
     guess = _predict(said, allowed)
-    if likely is not None and fits < likely + _step(likely) and likely < (too_large or math.inf):
-        guess = likely if fits < likely else fits + step
+    if likely is not None and fits < likely < (too_large or math.inf):
+        guess = likely
+    elif likely is not None and too_large is None:
+        guess = fits + max(step, 2 * (fits - likely))
     elif too_large is None:
         guess = _OVER * (guess or fits)
     elif fits:  # near the limit the line is flat, since compilers compute again what they cannot keep

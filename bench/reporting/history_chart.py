@@ -53,8 +53,9 @@ def draw_history(lines: Sequence[Line], scenario: str, common: str) -> Chart:
         "history",
         title,
         "Each point is a run folder, against the line's first. A dashed line is a change of level beyond the "
-        "noise around it. The dotted line is what the reference workload did in the same processes: where it "
-        "moves too, the machine did.",
+        "noise around it, which one flat line in 20 shows by chance, and more where days are like the days "
+        "before them: `compare` tells. The dotted line is what the reference workload did in the same "
+        "processes: where it moves too, the machine did.",
         common=common,
         left_out=len(lines) - len(shown),
     )

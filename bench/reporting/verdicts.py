@@ -134,8 +134,9 @@ def _table(readings: Sequence[Reading]) -> Table:
         name="comparisons",
         title="Comparisons",
         explanation="The speed of B over that of A, above 1 where B is faster, with its 95 % interval over "
-        "pairs of fresh processes. A difference is claimed where the interval excludes 1 and the ratio is "
-        "beyond the noise floor that two equal arms gave on this machine.",
+        "pairs of fresh processes. A difference is claimed where the interval excludes 1, at 97.5 % where "
+        "both clocks are looked at, and the ratio is beyond the noise floor that two equal arms gave on this "
+        "machine.",
         headers=headers,
         numeric=(False, False, True, True, False, False, False, False, False),
         wraps=(True, True, False, False, True, True, True, True, True),

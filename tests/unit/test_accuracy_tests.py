@@ -64,6 +64,12 @@ def test_same_weights_agree_differ_or_cannot_be_told(changed: int, back: int, ve
     assert f"{changed + back} of 1,000 examples" in test.why
 
 
+@pytest.mark.parametrize(("examples", "verdict"), [(20, "not told"), (298, "not told"), (299, "holds")])
+def test_few_examples_without_a_flip_do_not_show_that_all_agree(examples: int, verdict: str) -> None:
+    right = "1" * examples
+    assert judge_agreement(outcomes(right), outcomes(right), margin=0.01).verdict == verdict
+
+
 def test_one_seed_is_too_few_to_tell_and_no_pass() -> None:
     test = judge_seeds(seeds(0.91), seeds(0.91), margin=0.01)
     assert test.verdict == "not told"

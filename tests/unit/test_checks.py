@@ -130,7 +130,7 @@ def test_a_slowdown_within_the_threshold_or_the_noise_floor_is_not_broken(arms) 
         scenario_class="c", wall=0.15, cpu=None, pairs=8, created="2026-01-01T00:00:00Z", fingerprint="other"
     )
     result = check_records(new, baseline, Thresholds(), find_floor=lambda record: floor)
-    assert of(result, "speed").verdict != "broken"
+    assert of(result, "speed").verdict == "not told"  # it is no pass either: 10 % slower for certain
     assert of(result, "speed").floor == 0.15
     assert "the noise floor is stale: measured on other hardware" in of(result, "speed").why
     assert "the noise floor is missing" in of(check(new, baseline), "speed").why
@@ -144,6 +144,37 @@ def test_a_step_that_is_too_noisy_warns_and_breaks_only_what_is_required(arms) -
     assert result.exit_code(["speed"]) == 2
     assert result.exit_code(["accuracy"]) == 2  # nothing told it at all
     assert result.exit_code(["memory"]) == 0
+
+
+@pytest.mark.parametrize("faster", [1.02, 1.0, 0.98])
+def test_cpu_time_alone_makes_no_pass(records, faster: float) -> None:
+    chance, sides = random.Random(1), ([], [])
+    for pair in range(8):
+        for side, arm, cpu in ((0, "B", 1 / faster), (1, "A", 1.0)):
+            wall = 1.06 + 0.12 * (-1) ** pair if arm == "B" else 1.0
+            spent = cpu * chance.lognormvariate(0, 0.002)
+            sides[side].append(
+                records.record(
+                    series=(
+                        records.series(seconds=(wall,), steps=(1,), examples=(16,), cpu_seconds=(spent,)),
+                    ),
+                    turns=Turns(comparison="c", pair=pair, arm=arm),
+                )
+            )
+    assert of(check(*sides), "speed").verdict == "not told"
+
+
+def test_readings_that_cannot_be_told_take_nothing_of_the_error(arms) -> None:
+    sides, single = arms(spread=0.05), arms(pairs=1, workload={"scenario": "input-growth"})
+    alone = of(check(*sides), "speed")
+    both = check(*([*many, *one] for many, one in zip(sides, single, strict=True)))
+    (beside,) = [one for one in both.checks if one.gate == "speed" and one.scenario == "train-step"]
+    assert (beside.low, beside.high) == (alone.low, alone.high)
+
+
+def test_few_pairs_do_not_tell_how_long_compiling_takes(arms) -> None:
+    new, baseline = arms(pairs=3)
+    assert of(check(new, baseline), "compile").verdict == "not told"
 
 
 def test_the_error_is_divided_among_the_readings(arms) -> None:
@@ -183,7 +214,8 @@ def test_the_error_is_divided_among_stored_readings_too(days) -> None:
 def test_a_baseline_of_few_days_is_held_to_the_assumed_floor(days) -> None:
     result = check(days(slower=1.1, runs=3), days(runs=3, seed=2))
     assert of(result, "speed").floor == 0.12
-    assert of(result, "speed").verdict != "broken"
+    assert of(result, "speed").verdict == "not told"
+    assert of(check(days(runs=3), days(runs=3, seed=2)), "speed").verdict == "holds"
     assert of(check(days(slower=1.3, runs=3), days(runs=3, seed=2)), "speed").verdict == "broken"
 
 

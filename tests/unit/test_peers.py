@@ -167,7 +167,8 @@ def test_a_verdict_goes_by_the_whole_interval(target: Target, low: float, high: 
         (Target(least=1.0), 0.979, "not held"),
         (Target(most=1.0), 0.979, "held"),
         (Target(most=1.0), 1.019, "too close to call"),
-        (Target(least=1.0, refuted=True), 0.981, "held"),
+        (Target(least=1.0, refuted=True), 1.01, "held"),
+        (Target(least=1.0, refuted=True), 0.981, "too close to call"),
         (Target(least=1.0, refuted=True), 0.979, "not held"),
     ],
 )
@@ -202,7 +203,7 @@ def test_an_aim_that_is_not_reached_is_said(tmp_path: Path, records: Any) -> Non
     compare(tmp_path, records, "input-224-decode-only", 0.83)
     result = judge(tmp_path, "input/224-decode-only")
     assert result.verdict == "held"
-    assert result.why == "aim not reached"
+    assert result.why == "no noise floor; aim not reached"
 
 
 def test_a_claim_is_held_to_the_noise_floor_of_its_own_machine(tmp_path: Path, records: Any) -> None:
@@ -214,7 +215,7 @@ def test_a_claim_is_held_to_the_noise_floor_of_its_own_machine(tmp_path: Path, r
     other = records.environment(cpu_model="Another CPU")
     compare(tmp_path, records, "step-vgg16-timm-channels-last", 1.03, environment=other)
     result = judge(tmp_path, "step/vgg16-timm-channels-last")
-    assert (result.verdict, result.why) == ("held", "")
+    assert (result.verdict, result.why) == ("held", "no noise floor")
 
 
 def test_the_median_needs_all_networks_and_shares_the_error(tmp_path: Path, records: Any) -> None:
@@ -258,7 +259,7 @@ def test_five_pairs_claim_nothing_however_narrow_and_neither_does_their_median(
     assert (result.verdict, result.samples) == ("too few runs", "5 pairs")
     median = judge(tmp_path, "step/median-keras-fit")
     assert median.verdict == "too few runs"
-    assert median.why == f"too few of {networks[-1]}"
+    assert median.why == f"too few of {networks[-1]}; no noise floor"
     assert median.value == pytest.approx(1.2, rel=1e-2)
 
 
@@ -272,7 +273,9 @@ def test_ratios_within_a_record_and_calls_of_commands_are_read(tmp_path: Path, r
     finish(tmp_path, "ensemble-fused")
     assert judge(tmp_path, "ensemble/throughput").verdict == "held"
     samples = CommandSamples(
-        command="tpuens-bench run quick", seconds=(170.0,), peak_bytes=(10**9,), measuring_seconds=(80.0,)
+        command="tpuens-bench run quick",
+        seconds=(170.0, 171.0, 169.0, 170.0, 172.0, 168.0),
+        measuring_seconds=(80.0, 80.5, 79.5, 80.0, 81.0, 79.0),
     )
     finish(tmp_path, "command-quick")
     (tmp_path / "command-quick" / SAMPLES_FILE).write_bytes(msgspec.json.encode(samples))
@@ -338,7 +341,10 @@ def test_a_page_of_several_machines_says_which_line_is_of_which(tmp_path: Path, 
     assert "- **Machine A**: Another CPU" in text
     assert "- **Machine B**: " in text
     lines = [line for line in text.splitlines() if "against the article's pipeline" in line]
-    assert [line.split(" | ")[-1] for line in lines] == ["on machine A |", "on machine B |"]
+    assert [line.split(" | ")[-1] for line in lines] == [
+        "on machine A; no noise floor |",
+        "on machine B; no noise floor |",
+    ]
 
 
 def test_a_number_far_beyond_its_target_does_not_stretch_the_chart(tmp_path: Path, records: Any) -> None:
@@ -354,7 +360,7 @@ def test_cautions_of_the_runs_stand_beside_the_verdict(tmp_path: Path, records: 
     compare(tmp_path, records, "input-224-article", 2.5)
     busy = records.record(warnings=(Caution(code="busy-machine", message="Stop what else runs."),))
     write_record(tmp_path / "input-224-article", busy)
-    assert judge(tmp_path, "input/224-article").why == "busy-machine in 1 of 13 runs"
+    assert judge(tmp_path, "input/224-article").why == "busy-machine in 1 of 13 runs; no noise floor"
 
 
 @pytest.mark.parametrize(
