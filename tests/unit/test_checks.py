@@ -155,6 +155,7 @@ def test_cpu_time_alone_makes_no_pass(records, faster: float) -> None:
             spent = cpu * chance.lognormvariate(0, 0.002)
             sides[side].append(
                 records.record(
+                    configuration={"strategy": "cpu"},
                     series=(
                         records.series(seconds=(wall,), steps=(1,), examples=(16,), cpu_seconds=(spent,)),
                     ),
