@@ -95,6 +95,8 @@ class TrainStep:
         scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         self._may_overflow = scales_loss and not one_replica
         as_traced = on_cpu and one_replica and not jit_compile and len(self._trained) >= _MANY_WEIGHTS
+        # GPUs compare int32 in the host's memory, and the step would wait for that; TPUs have no int64.
+        self._index = tf.int64 if "GPU" in strategy.extended.worker_devices[0] else tf.int32
         self._running = graph_as_traced if as_traced else contextlib.nullcontext
         self._gradients = _compile(self.compute_gradients, jit_compile and not one_replica)
         replica_step = _compile(self._replica_step, jit_compile and one_replica)
@@ -197,7 +199,7 @@ class TrainStep:
             scaled = self.optimizer.scale_loss(loss)
         # A list in the order of the variables; scaling back is the optimizer's own business.
         gradients = tape.gradient(scaled, variables)
-        right = tf.reduce_sum(_right_share(targets, logits, self._activation))
+        right = tf.reduce_sum(_right_share(targets, logits, self._activation, self._index))
         return gradients, tf.stack([loss_sum, right, tf.cast(tf.shape(targets)[0], tf.float32)])
 
     def _replica_step(self, batch: tuple[Any, Any]) -> None:
@@ -298,13 +300,12 @@ def _touch(tensors: list[Any]) -> Any:
     return tf.add_n([tf.cast(tf.reshape(tensor, [-1])[0], tf.float32) for tensor in tensors])
 
 
-def _right_share(targets: Any, logits: Any, activation: Activation) -> Any:
+def _right_share(targets: Any, logits: Any, activation: Activation, index: Any) -> Any:
     """Returns how much of each example is right, float32 (batch,); see `TrainStep.read_totals`."""
     if activation == "sigmoid":
         return tf.reduce_mean(tf.cast((logits > 0) == (targets > 0.5), tf.float32), axis=-1)
-    # In int64: GPUs compare int32 in the host's memory, and the step would wait for that.
-    classes = tf.cast(targets, tf.int64) if targets.shape.rank == 1 else tf.argmax(targets, -1)
-    return tf.cast(tf.argmax(logits, -1) == classes, tf.float32)
+    classes = tf.cast(targets, index) if targets.shape.rank == 1 else tf.argmax(targets, -1, index)
+    return tf.cast(tf.argmax(logits, -1, index) == classes, tf.float32)
 
 
 def _on_tpu(strategy: Any) -> bool:
