@@ -48,6 +48,16 @@ def run_app(application: Callable[[], Any]) -> None:
     except TpuensError as error:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
+    except Exception as error:
+        if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's, which is not imported here
+            raise
+        print(  # noqa: T201
+            "Error: The device has no memory left for this: a smaller batch or image, or mixed_float16 (on a "
+            "TPU mixed_bfloat16) in place of float32, takes less (--batch-size, --image-size, "
+            f"--dtype-policy). TensorFlow said: {str(error).splitlines()[0][:300]}",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)  # noqa: T201
         sys.exit(130)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,6 +115,10 @@ def test_a_run_folder_explains_itself(finished: Path) -> None:
         *("predictions/validation.npz", "predictions/test.npz"),
     ):
         assert (run / name).stat().st_size > 0, name
+    assert not (run / "checkpoints").exists()  # nobody goes on from them, and they take gigabytes
+    answer = call("train", "--resume", str(run), cwd=finished)
+    assert answer.returncode == 2
+    assert "`--resume` the recipe" in answer.stderr
     report = (finished / "report.md").read_text()
     assert "cross-fitted" in report or "all members weigh alike" in report
     assert "| lite1 | 1 | 6 |" in report
@@ -143,9 +148,11 @@ def test_a_finished_recipe_is_not_trained_again_and_another_one_is_refused(finis
 def test_a_recipe_that_is_stopped_goes_on_and_keeps_its_features(
     competition: Path, tmp_path: Path, finished: Path
 ) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(competition, here)
     process = subprocess.Popen(
         [
-            *(*START, "train", "plant-pathology", "--data-dir", str(competition), *SMALL),
+            *(*START, "train", "plant-pathology", "--data-dir", str(here), *SMALL),
             *("--fold", "0", "--output", "stopped"),
         ],
         stdout=subprocess.PIPE,
@@ -165,7 +172,8 @@ def test_a_recipe_that_is_stopped_goes_on_and_keeps_its_features(
     assert errors.rstrip().endswith("tpuens train --resume stopped")
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "stopped/features").rglob("*.npz")}
     assert written
-    answer = call("train", "--resume", "stopped", cwd=tmp_path)
+    here.rename(there)
+    answer = call("train", "--resume", "stopped", "--data-dir", "there", cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert all(path.stat().st_mtime_ns == before for path, before in written.items())
     ours, theirs = (

@@ -1,5 +1,6 @@
 """What a run leaves when it is refused, stopped at its end, or asked to go on with something else."""
 
+import json
 import os
 import signal
 from dataclasses import replace
@@ -95,6 +96,41 @@ def test_a_recipe_that_never_got_to_a_run_may_be_asked_for_otherwise(
     (tmp_path / "members" / "one" / "fold-0" / "config.json").write_text("{}")
     with pytest.raises(ConfigurationError, match="other settings want another --output"):
         recipe.run_recipe(small_recipe(epochs=3), tmp_path)
+
+
+def test_three_members_are_weighed_by_a_search_that_weighs_three() -> None:
+    two = make_recipe("flowers", "kaggle")
+    three = make_recipe("flowers", "kaggle", RecipeOptions(members=(*two.members, "resnet152v2")))
+    assert (two.ensemble.search, three.ensemble.search) == ("alpha", "macro_f1")
+    with pytest.raises(ConfigurationError, match="'alpha' weighs two members"):
+        recipe.run_recipe(replace(three, ensemble=two.ensemble), Path("never"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--fold", "1"], "--fold means something with --split fold alone"),
+        (["--folds", "3", "--split", "holdout"], "--folds means"),
+        (["--validation-fraction", "0.5", "--split", "fold"], "--validation-fraction means"),
+        (["--head-learning-rate", "0.1"], "--head-learning-rate means something with --freeze-epochs"),
+        (["--focal-gamma", "1"], "--focal-gamma means something with --loss categorical_focal"),
+    ],
+)
+def test_an_option_that_nothing_would_heed_is_refused(arguments: list[str], message: str) -> None:
+    answer = CliRunner().invoke(app, ["train", "--data", "digits", *arguments])
+    assert isinstance(answer.exception, ConfigurationError), answer.output
+    assert message in str(answer.exception)
+
+
+def test_a_run_that_was_begun_on_other_replicas_is_not_gone_on_with(tmp_path: Path) -> None:
+    train(SMALL, tmp_path / "run", strategy=CPU)
+    folder = tmp_path / "run"
+    assert json.loads((folder / "batch.json").read_text()) == {"replicas": 1, "global_batch_size": 128}
+    (folder / "batch.json").write_text('{"replicas": 2, "global_batch_size": 256}')
+    before = (folder / "config.json").read_text()
+    with pytest.raises(ConfigurationError, match="resume it on 2 replicas"):
+        resume(folder, epochs=3, strategy=CPU)
+    assert (folder / "config.json").read_text() == before
 
 
 def test_a_fold_without_folds_is_one_of_five_and_none_is_trained_twice(tmp_path: Path) -> None:

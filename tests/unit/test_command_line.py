@@ -11,7 +11,7 @@ import pytest
 
 from bench.commands import options
 from tpuens.bench_command import main as bench_main
-from tpuens.cli import main
+from tpuens.cli import main, run_app
 
 BENCH = "from tpuens.bench_command import main; main()"
 CORE = "from tpuens.cli import main; main()"
@@ -148,6 +148,21 @@ def test_a_call_that_cannot_be_used_says_so(
     assert answer.code == 2
     assert message in answer.err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_device_without_memory_ends_with_a_message(capsys: pytest.CaptureFixture[str]) -> None:
+    class ResourceExhaustedError(Exception):
+        """As TensorFlow calls its own."""
+
+    def fail() -> None:
+        raise ResourceExhaustedError("OOM when allocating tensor\nand much more")
+
+    with pytest.raises(SystemExit) as end:
+        run_app(fail)
+    assert end.value.code == 1
+    said = capsys.readouterr().err
+    assert "--batch-size" in said
+    assert said.rstrip().endswith("OOM when allocating tensor")
 
 
 def test_another_package_called_bench_is_named_and_refused(tmp_path: Path) -> None:

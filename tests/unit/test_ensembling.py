@@ -7,7 +7,7 @@ import pytest
 from tpuens.ensembling.combine import METHODS, combine_predictions, geometric_mean, rank_average
 from tpuens.errors import ConfigurationError, DataError, RunError
 from tpuens.evaluation.metrics import compute_calibration_error, compute_scores, score_predictions
-from tpuens.evaluation.predictions import Predictions, load_predictions, save_predictions
+from tpuens.evaluation.predictions import Predictions, check_predictions, load_predictions, save_predictions
 
 
 def predictions(rows: list[list[float]], ids: str = "abc", source: str = "one") -> Predictions:
@@ -74,7 +74,9 @@ def test_every_method_gives_probabilities_and_keeps_members_that_agree(name: str
     weights = [0.3, 0.7] if METHODS[name].takes_weights else None
     combined = combine_predictions([predictions(SURE), predictions(SURE)], weights, method=name)
     assert combined.probabilities.dtype == np.float32
-    assert combined.probabilities.sum(axis=1) == pytest.approx(np.ones(3))
+    check_predictions(combined)
+    assert combined.ranks == METHODS[name].gives_ranks
+    assert combined.ranks or combined.probabilities.sum(axis=1) == pytest.approx(np.ones(3))
     assert combined.probabilities.argmax(axis=1).tolist() == [0, 1, 2]
 
 
@@ -102,6 +104,28 @@ def test_ranks_are_shares_of_the_examples_and_ties_share_theirs() -> None:
     column = np.array([[0.1], [0.4], [0.4], [0.9]], np.float32)
     ranks = rank_average([column, column**9], np.array([0.5, 0.5]), multi_label=True)
     assert ranks[:, 0] == pytest.approx([1 / 4, 2.5 / 4, 2.5 / 4, 1])
+
+
+def test_ranks_keep_the_order_of_every_column_through_file_and_score(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.permutation(np.repeat([0, 1, 2, 3], [300, 300, 30, 370]))
+    logits = 3.0 * np.eye(4)[labels]
+
+    def member() -> Predictions:
+        rows = np.exp(logits + generator.normal(0, 1.2, logits.shape))
+        probabilities = (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
+        return replace(predictions(probabilities), ids=np.arange(1000).astype(str), labels=labels,
+                       class_names=("a", "b", "c", "d"))  # fmt: skip
+
+    members = [member() for _ in range(3)]
+    save_predictions(tmp_path / "ranks.npz", combine_predictions(members, method="rank"))
+    ranked = score_predictions(load_predictions(tmp_path / "ranks.npz")).macro_roc_auc
+    mean = score_predictions(combine_predictions(members)).macro_roc_auc
+    alone = max(score_predictions(one).macro_roc_auc or 0 for one in members)
+    assert ranked is not None
+    assert mean is not None
+    assert ranked > alone
+    assert ranked == pytest.approx(mean, abs=0.002)
 
 
 def test_the_methods_that_learn_or_take_no_weights_say_so() -> None:

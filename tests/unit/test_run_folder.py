@@ -46,3 +46,26 @@ def test_a_file_is_no_folder_for_a_run(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="choose another --output"):
         RunFolder(tmp_path / "file").create()
+
+
+def test_a_run_goes_on_with_as_many_replicas_as_it_was_begun_with(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_batch(2, 64)
+    folder.write_batch(2, 64)
+    with pytest.raises(ConfigurationError, match=r"resume it on 2 replicas.*took 64 examples, on 1 replicas"):
+        folder.write_batch(1, 32)
+
+
+def test_what_a_kill_left_half_written_is_in_no_runs_way(tmp_path: Path) -> None:
+    (tmp_path / "config.json1x2.part").touch()
+    RunFolder(tmp_path).create()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ConfigurationError, match="which is not empty"):
+        RunFolder(tmp_path).create()
+
+
+def test_a_bucket_is_no_folder_for_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="a folder of this machine"):
+        RunFolder(Path("gs://bucket/run")).create()
+    assert not list(tmp_path.iterdir())

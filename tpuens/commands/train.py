@@ -1,9 +1,7 @@
 """`tpuens train`: one network, or a recipe."""
 
-from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -21,6 +19,7 @@ from .options import (
     resolve_data_dir,
     split_names,
 )
+from .train_recipe import add_recipe, default_output, print_recipe
 
 if TYPE_CHECKING:
     from ..recipes.config import PhaseConfig, TrainConfig
@@ -31,13 +30,6 @@ train_app = typer.Typer(
     rich_markup_mode=None,
     help="Train one network (options below), or a whole recipe (commands below).",
 )
-
-Output = Annotated[Path | None, typer.Option(help="The folder to write (default runs/…).")]
-BatchSize = Annotated[int | None, typer.Option(help="Examples on each replica (default 32).")]
-Seed = Annotated[int, typer.Option(help="Seed of weights, shuffling and augmentation.")]
-Deterministic = Annotated[
-    bool, typer.Option("--deterministic", help="The same result on the same machine, at some cost in speed.")
-]
 
 
 @train_app.callback()
@@ -52,7 +44,7 @@ def train(
     image_size: train_options.ImageSize = None,
     colour: train_options.Colour = "rgb",
     strategy: StrategyName = "auto",
-    batch_size: BatchSize = None,
+    batch_size: train_options.BatchSize = None,
     global_batch_size: train_options.GlobalBatchSize = None,
     epochs: train_options.Epochs = None,
     freeze_epochs: train_options.FreezeEpochs = 0,
@@ -74,7 +66,7 @@ def train(
     dtype_policy: DtypePolicy = "float32",
     jit: train_options.Jit = False,
     steps_per_execution: train_options.StepsPerExecution = 1,
-    deterministic: Deterministic = False,
+    deterministic: train_options.Deterministic = False,
     augment: train_options.Augment = "",
     views: Views = "plain",
     cache: train_options.Cache = "memory",
@@ -83,17 +75,18 @@ def train(
     folds: train_options.Folds = 5,
     fold: train_options.Fold = 0,
     split_seed: train_options.SplitSeed = 0,
-    seed: Seed = 0,
+    seed: train_options.Seed = 0,
     on_corrupt: train_options.OnCorrupt = "error",
-    output: Output = None,
+    output: train_options.Output = None,
     resume: train_options.Resume = None,
 ) -> None:
     """Train a classifier and write its model, predictions and scores to a folder."""
     _refuse_unheeded(context)
     if context.invoked_subcommand is not None:
         return
+    _refuse_without(context, split, loss, freeze_epochs)
     if resume is not None:
-        _resume(resume, epochs)
+        _resume(resume, epochs, resolve_data_dir(data_dir))
         return
     if data is None:
         raise ConfigurationError(
@@ -118,7 +111,7 @@ def train(
         dataset=data,
         data_dir=resolve_data_dir(data_dir),
         backbone=backbone,
-        weights=weights,
+        weights=None if weights == "none" else weights,
         head_blocks=head_blocks,
         dropout=dropout,
         image_size=image_size,
@@ -148,7 +141,7 @@ def train(
         seed=seed,
         on_corrupt=choose("on_corrupt", on_corrupt, ("error", "skip")),
     )
-    _train_one(config, output or _default_output(data, backbone))
+    _train_one(config, output or default_output(data, backbone))
 
 
 def _refuse_unheeded(context: typer.Context) -> None:
@@ -159,11 +152,30 @@ def _refuse_unheeded(context: typer.Context) -> None:
                 "The options of a recipe stand after its name. "
                 f"Received: {', '.join(given)} before {context.invoked_subcommand}"
             )
-    elif context.params["resume"] is not None and (given := list_given(context, "resume", "epochs")):
+    elif context.params["resume"] is not None and (
+        given := list_given(context, "resume", "epochs", "data_dir")
+    ):
         raise ConfigurationError(
-            "A run goes on as it was configured: beside --resume give --epochs at the most. "
+            "A run goes on as it was configured: beside --resume give --epochs and --data-dir at the most. "
             f"Received: {', '.join(given)}"
         )
+
+
+def _refuse_without(context: typer.Context, split: str, loss: str, freeze_epochs: int) -> None:
+    """Refuses options that only something else that was not asked for would heed."""
+    heeded = {
+        "fold": (split == "fold", "--split fold"),
+        "folds": (split == "fold", "--split fold"),
+        "validation_fraction": (split in ("holdout", "shuffle"), "--split holdout or shuffle"),
+        "head_learning_rate": (freeze_epochs > 0, "--freeze-epochs"),
+        "focal_gamma": ("focal" in loss, "--loss categorical_focal"),
+        "focal_alpha": ("focal" in loss, "--loss categorical_focal"),
+    }
+    given = list_given(context)
+    for name, (is_heeded, needs) in heeded.items():
+        option = f"--{name.replace('_', '-')}"
+        if option in given and not is_heeded:
+            raise ConfigurationError(f"{option} means something with {needs} alone. Received: {option}")
 
 
 def _make_schedule(name: str, learning_rate: float, warmup_epochs: float, scale: str) -> "ScheduleConfig":
@@ -196,27 +208,23 @@ def _train_one(config: "TrainConfig", output: Path) -> None:
     _print_run(summary)
 
 
-def _default_output(*names: str) -> Path:
-    return Path("runs") / "-".join([*names, f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}"])
-
-
-def _resume(folder: Path, epochs: int | None) -> None:
+def _resume(folder: Path, epochs: int | None, data_dir: str | None) -> None:
     import_tensorflow_quietly()
     from ..progress import TrainProgress
     from ..recipes import recipe, run
 
     with TrainProgress() as progress:
         if not recipe.is_recipe(folder):
-            finished = run.resume(folder, observer=progress.observer, epochs=epochs)
+            finished = run.resume(folder, observer=progress.observer, epochs=epochs, data_dir=data_dir)
         elif epochs is not None:
             raise ConfigurationError(
                 "A recipe goes on as it was configured: leave --epochs out. "
                 f"Received: epochs={epochs} for {folder}"
             )
         else:
-            summary = recipe.resume_recipe(folder, observer=progress.observer)
+            summary = recipe.resume_recipe(folder, observer=progress.observer, data_dir=data_dir)
     if recipe.is_recipe(folder):
-        _print_recipe(summary)
+        print_recipe(summary)
     else:
         _print_run(finished)
 
@@ -228,92 +236,5 @@ def _print_run(summary: Any) -> None:
     typer.echo(f"run: {summary.folder}")
 
 
-def _print_recipe(summary: Any) -> None:
-    from ..tables import print_described
-
-    for part, described in summary.scores.items():
-        print_described(described, part)
-    if summary.submission is not None:
-        typer.echo(f"submission: {summary.submission}")
-    typer.echo(f"report: {summary.folder / 'report.md'}")
-
-
-def _add_recipe(name: str, summary: str) -> None:
-    """Adds the command of one recipe; they differ in nothing but their presets."""
-
-    def run(
-        preset: Annotated[str, typer.Option(help="cpu-demo or kaggle.")] = "cpu-demo",
-        data_dir: DataDir = None,
-        output: Output = None,
-        strategy: StrategyName = "auto",
-        members: Annotated[
-            str | None,
-            typer.Option(help="Names of the preset's members, or of other backbones, separated by commas."),
-        ] = None,
-        folds: Annotated[int | None, typer.Option(help="Split the labelled examples in so many.")] = None,
-        fold: Annotated[
-            str | None, typer.Option(help="Folds to train, from 0, separated by commas; or all.")
-        ] = None,
-        weights: Annotated[
-            str | None, typer.Option(help="imagenet, or none for a random start, of all members.")
-        ] = None,
-        image_size: Annotated[int | None, typer.Option(help="Height and width, of all members.")] = None,
-        batch_size: BatchSize = None,
-        epochs: Annotated[int | None, typer.Option(help="Of the last phase, of all members.")] = None,
-        dtype_policy: Annotated[
-            str | None, typer.Option(help="float32, mixed_bfloat16, mixed_float16.")
-        ] = None,
-        jit: Annotated[bool | None, typer.Option("--jit/--no-jit", help="Compile with XLA.")] = None,
-        views: Annotated[
-            str | None, typer.Option(help="Test-time augmentation, as for `tpuens train`.")
-        ] = None,
-        seed: Annotated[int | None, typer.Option(help="Of splits, weights, shuffling.")] = None,
-        deterministic: Deterministic = False,
-    ) -> None:
-        import_tensorflow_quietly()
-        from ..progress import TrainProgress
-        from ..recipes.options import RecipeOptions, make_recipe
-        from ..recipes.recipe import run_recipe
-
-        options = RecipeOptions(
-            data_dir=resolve_data_dir(data_dir),
-            strategy=strategy,
-            members=None if members is None else split_names(members),
-            folds=folds,
-            run_folds=_parse_folds(fold),
-            weights=None if weights is None else choose("weights", weights, ("imagenet", "none")),
-            image_size=image_size,
-            batch_size=batch_size,
-            epochs=epochs,
-            dtype_policy=dtype_policy,
-            jit_compile=jit,
-            views=None if views is None else split_names(views),
-            seed=seed,
-            deterministic=deterministic,
-        )
-        config = make_recipe(name, preset, options)
-        with TrainProgress() as progress:
-            finished = run_recipe(config, output or _default_output(name, preset), observer=progress.observer)
-        _print_recipe(finished)
-
-    run.__doc__ = f"Run the recipe: {summary}."
-    command: Callable[[Any], Any] = train_app.command(name)
-    command(run)
-
-
-def _parse_folds(text: str | None) -> "tuple[int, ...] | None":
-    """Returns the numbers of folds; empty for all of them, None where nothing was said."""
-    if text is None:
-        return None
-    if text == "all":
-        return ()
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ConfigurationError(
-            f"Folds are numbers separated by commas, or all. Received: fold={text!r}"
-        ) from None
-
-
 for _name, _row in RECIPES.items():
-    _add_recipe(_name, _row.summary)
+    add_recipe(train_app, _name, _row.summary)

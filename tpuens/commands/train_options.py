@@ -74,3 +74,9 @@ Resume = Annotated[
     Path | None,
     typer.Option(help="Go on with the run, or the recipe, in this folder, as it was configured."),
 ]
+Output = Annotated[Path | None, typer.Option(help="The folder to write (default runs/…).")]
+BatchSize = Annotated[int | None, typer.Option(help="Examples on each replica (default 32).")]
+Seed = Annotated[int, typer.Option(help="Seed of weights, shuffling and augmentation.")]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="The same result on the same machine, at some cost in speed.")
+]

@@ -21,10 +21,12 @@ class Method(Row):
         takes_weights: Whether weights may be given; without them all members weigh alike.
         learns: Whether it learns from labels instead: then the factory is ``f(members, labels)``, and what
             it returns is called with members.
+        gives_ranks: Whether what comes out are ranks, whose rows do not sum to 1.
     """
 
     takes_weights: bool = True
     learns: bool = False
+    gives_ranks: bool = False
 
 
 METHODS: Table[Method] = Table(
@@ -50,6 +52,7 @@ METHODS: Table[Method] = Table(
             name="rank",
             factory="tpuens.ensembling.combine:rank_average",
             summary="the mean of ranks among the examples, for the area under the ROC curve",
+            gives_ranks=True,
         ),
         Method(
             name="stack",
@@ -89,13 +92,14 @@ def combine_predictions(
     combined = row.load()(
         [member.probabilities for member in aligned], shares, multi_label=aligned[0].is_multi_label
     )
-    return as_ensemble(aligned, combined)
+    return as_ensemble(aligned, combined, row.name)
 
 
-def as_ensemble(aligned: Sequence[Predictions], probabilities: np.ndarray) -> Predictions:
-    """Returns combined probabilities with the ids and classes of their aligned members, and labels of any."""
+def as_ensemble(aligned: Sequence[Predictions], probabilities: np.ndarray, method: str) -> Predictions:
+    """Returns what a method made, with the ids and classes of the aligned members, and labels of any."""
     labels = next((member.labels for member in aligned if member.labels is not None), None)
-    return replace(aligned[0], probabilities=probabilities, labels=labels, source="ensemble")
+    ranks = METHODS[method].gives_ranks
+    return replace(aligned[0], probabilities=probabilities, labels=labels, source="ensemble", ranks=ranks)
 
 
 def arithmetic_mean(
@@ -130,17 +134,15 @@ def rank_average(
     """Returns Σ weight × the share of examples that a column ranks no higher; float32 (n, classes).
 
     Ranks make members comparable whose probabilities are spread unlike; the area under the ROC curve sees
-    nothing but them. Equal probabilities share the mean of their ranks. With `multi_label` the values lie in
-    0..1; else each row is scaled to sum to 1, which can move a column's order a little. The result depends
-    on all the examples that are ranked together.
+    nothing but them. Equal probabilities share the mean of their ranks. Each column is ordered by itself and
+    rows do not sum to 1, `multi_label` or not, so that the most highly ranked class of an example is a poor
+    guess of its class. The result depends on all the examples that are ranked together.
     """
     from scipy.stats import rankdata
 
     total = np.zeros(members[0].shape)
     for weight, member in zip(weights, members, strict=True):
         total += weight * rankdata(member, axis=0) / len(member)
-    if not multi_label:
-        total /= total.sum(axis=1, keepdims=True)
     return np.asarray(total, np.float32)
 
 

@@ -95,7 +95,8 @@ class Ensemble:
             DataError: The members are not about the same examples and classes.
         """
         aligned = align_predictions(members)
-        return as_ensemble(aligned, self.pool([member.probabilities for member in aligned]))
+        pooled = self.pool([member.probabilities for member in aligned])
+        return as_ensemble(aligned, pooled, self.config.method)
 
 
 def fit_ensemble(members: Sequence[Predictions], config: EnsembleConfig) -> Ensemble:

@@ -197,7 +197,8 @@ def _cross_fit_predictions(aligned: Sequence[Predictions], config: EnsembleConfi
         return fit_arrays(members, labels, config, multi_label=multi_label).pool
 
     probabilities = [member.probabilities for member in aligned]
-    return as_ensemble(aligned, cross_fit(probabilities, known_labels(aligned), fit, seed=seed))
+    pooled = cross_fit(probabilities, known_labels(aligned), fit, seed=seed)
+    return as_ensemble(aligned, pooled, config.method)
 
 
 def _report(

@@ -90,13 +90,14 @@ def _score_classes(labels: np.ndarray, rows: np.ndarray) -> Scores:
     from sklearn.metrics import f1_score, log_loss
 
     classes = np.arange(rows.shape[1])
+    area = _macro_roc_auc(labels[:, None] == classes, rows)  # of ranks, scaled rows have another order
     rows = rows / rows.sum(axis=1, keepdims=True)  # float32 rows sum to 1 only nearly
     predicted = rows.argmax(axis=1)
     return Scores(
         top_1_accuracy=float(find_right(labels, rows).mean()),
         log_loss=float(log_loss(labels, rows, labels=classes)),
         macro_f1=float(f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)),
-        macro_roc_auc=_macro_roc_auc(labels[:, None] == classes, rows),
+        macro_roc_auc=area,
         expected_calibration_error=compute_calibration_error(labels, rows),
     )
 

@@ -23,12 +23,13 @@ class Predictions:
 
     Attributes:
         ids: (n,) str, unique.
-        probabilities: (n, classes) float32 in 0..1; rows sum to 1 unless `is_multi_label`.
+        probabilities: (n, classes) float32 in 0..1; rows sum to 1 unless `is_multi_label` or `ranks`.
         labels: (n,) int64, or (n, classes) int64 of 0 and 1, or None where they are not known.
         class_names: One name a column.
         source: What made them: a run's name, or ``"ensemble"``.
         sigmoid: Whether each class has a probability of its own, so that rows need not sum to 1; needed only
             where no labels (n, classes) show it.
+        ranks: Whether the values are ranks among the examples: scaling a row would change a column's order.
     """
 
     ids: np.ndarray
@@ -37,6 +38,7 @@ class Predictions:
     class_names: tuple[str, ...]
     source: str
     sigmoid: bool = False
+    ranks: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -81,6 +83,7 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
         class_names=first.class_names,
         source=first.source,
         sigmoid=first.sigmoid,
+        ranks=first.ranks,
     )
     check_predictions(joined)
     return joined
@@ -135,6 +138,7 @@ def _write(
         "class_names": np.array(predictions.class_names, dtype=str),
         "source": np.array(predictions.source),
         "sigmoid": np.array(predictions.is_multi_label),
+        "ranks": np.array(predictions.ranks),
     }
     if predictions.labels is not None:
         arrays["labels"] = predictions.labels.astype(np.int64)
@@ -191,6 +195,7 @@ def load_predictions(path: Path) -> Predictions:
         class_names=tuple(str(name) for name in arrays["class_names"]),
         source=str(arrays["source"]),
         sigmoid=bool(arrays.get("sigmoid", False)),
+        ranks=bool(arrays.get("ranks", False)),
     )
     try:
         check_predictions(predictions)
@@ -228,7 +233,7 @@ def check_predictions(predictions: Predictions) -> None:
         (probabilities.min(axis=1, initial=0) < 0) | (probabilities.max(axis=1, initial=0) > 1 + 1e-3),
         "Probabilities lie between 0 and 1: logits must pass through softmax or sigmoid first",
     )
-    if not predictions.is_multi_label:
+    if not (predictions.is_multi_label or predictions.ranks):
         _refuse_rows(
             predictions,
             np.abs(probabilities.sum(axis=1) - 1) > 1e-3,

@@ -1,5 +1,6 @@
 """A phase in which the backbone is frozen: each image passes through it once, and the head trains on that."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,6 +42,7 @@ def open_features(
     step = PredictStep(model=backbone, strategy=strategy, activation="none", jit_compile=jit_compile)
 
     def open_part(part: str, pipeline: Pipeline) -> FeaturePipeline:
+        @functools.cache  # every epoch asks again, and a frozen backbone says the same
         def collect(view: str) -> np.ndarray:
             with passed_by_all(strategy):
                 return collect_features(

@@ -80,9 +80,13 @@ def make_recipe(name: str, preset: str, options: RecipeOptions | None = None) ->
         member: _adjust(found, options, number)
         for number, (member, found) in enumerate(_choose_members(config, options.members).items())
     }
+    ensemble = config.ensemble
+    if ensemble.search == "alpha" and len(members) != 2:  # the grid of two, by the same score
+        ensemble = replace(ensemble, search="macro_f1")
     return replace(
         config,
         members=members,
+        ensemble=ensemble,
         spare_members={},
         split=split,
         run_folds=run_folds or tuple(range(split.folds)),

@@ -1,7 +1,7 @@
 """The parts of a run's data: what it trains on, what it holds out, what it predicts at the end."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,16 +16,23 @@ from ..hardware.host import collect_host
 from ..training.losses import LossConfig, activation_of, balanced_class_weights, targets_of
 from .config import SplitConfig, TrainConfig
 
+# From a data set's name and where it lies to its splits.
+Loader = Callable[[str, str | None], Mapping[str, Examples]]
 
-def load_parts(config: TrainConfig) -> tuple[dict[str, Examples], list[str]]:
+
+def load_parts(config: TrainConfig, load: Loader = load_splits) -> tuple[dict[str, Examples], list[str]]:
     """Returns the train, validation and test parts, and the ids of corrupt images that were left out.
 
     The test part may be unlabelled.
 
+    Args:
+        config: Which data, and how they are split.
+        load: In the place of `load_splits`, such as one that keeps what it has read.
+
     Raises:
         TpuensError: The data is missing or broken, or cannot be split that way.
     """
-    loaded = load_splits(config.dataset, config.data_dir)
+    loaded = dict(load(config.dataset, config.data_dir))
     skipped: list[str] = []
     if config.on_corrupt == "skip":
         for split, examples in loaded.items():

@@ -1,5 +1,6 @@
 """A recipe under way: members over folds, the ensemble of them, and what it hands in."""
 
+import functools
 import gc
 import json
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import keras
 import msgspec
 
-from ..data.datasets import DATASETS
+from ..data.datasets import DATASETS, load_splits
 from ..data.locations import find_data_dir
 from ..data.remote import DataPath
 from ..ensembling.combine import combine_predictions
@@ -24,9 +25,9 @@ from ..evaluation.submissions import write_submission
 from ..hardware.strategies import is_chief, open_strategy
 from ..training.workers import passed_by_all
 from .config import SplitConfig, TrainConfig, check_config
+from .finish import finish_run
 from .phases import Observer
 from .report import RunLine, write_report
-from .run import finish_run
 from .run_folder import RunFolder
 
 
@@ -93,13 +94,21 @@ def run_recipe(config: RecipeConfig, output: Path, *, observer: Observer | None 
     with passed_by_all(strategy):
         if is_chief(strategy):
             _claim(config, output)
+    load = functools.cache(load_splits)  # all runs read the same files, from a bucket for minutes
     for name, fold, run_config in _list_runs(config):
         observer.on_status(
             f"{name}" + (f", fold {fold + 1} of {config.split.folds}" if len(config.run_folds) > 1 else "")
         )
         path = _run_path(output, name, fold)
         try:
-            finish_run(run_config, path, observer=observer, strategy=strategy, features=output / "features")
+            finish_run(
+                run_config,
+                path,
+                observer=observer,
+                strategy=strategy,
+                features=output / "features",
+                load=load,
+            )
         except InterruptedRunError as error:
             raise InterruptedRunError(
                 f"Stopped while {name} was trained (fold {fold}); everything so far is kept. "
@@ -111,9 +120,12 @@ def run_recipe(config: RecipeConfig, output: Path, *, observer: Observer | None 
     return _combine(config, output, may_write=is_chief(strategy))
 
 
-def resume_recipe(output: Path, *, observer: Observer | None = None) -> RecipeSummary:
-    """Goes on with the recipe in a folder."""
-    return run_recipe(read_recipe(output), output, observer=observer)
+def resume_recipe(
+    output: Path, *, observer: Observer | None = None, data_dir: str | None = None
+) -> RecipeSummary:
+    """Goes on with the recipe in a folder; `data_dir` is where its data lies now, None where it lay."""
+    config = read_recipe(output)
+    return run_recipe(config if data_dir is None else _move(config, data_dir), output, observer=observer)
 
 
 def read_recipe(output: Path) -> RecipeConfig:
@@ -151,6 +163,11 @@ def _check(config: RecipeConfig) -> str:
         raise ConfigurationError(
             "A fold is trained once. Received: folds " + ", ".join(map(str, config.run_folds))
         )
+    if config.ensemble.search == "alpha" and len(config.members) != 2:
+        raise ConfigurationError(
+            "The search 'alpha' weighs two members; for more, search by macro_f1. "
+            f"Received: {len(config.members)} members"
+        )
     for member in config.members.values():
         check_config(replace(member, split=config.split))
     strategies = sorted({member.strategy for member in config.members.values()})
@@ -168,13 +185,24 @@ def _claim(config: RecipeConfig, output: Path) -> None:
     if not is_recipe(output):
         folder.create()
         folder.write_text("recipe.json", text)
-    elif not any(output.glob("members/*/fold-*/config.json")):
+    elif not any(output.glob("members/*/fold-*/config.json")) or _is_same(read_recipe(output), config):
         folder.write_text("recipe.json", text)
-    elif msgspec.json.decode(folder.read_text("recipe.json")) != json.loads(text):
+    else:
         raise ConfigurationError(
             "A recipe goes on as it was configured, by `tpuens train --resume FOLDER`; other settings want "
             f"another --output. Received: {output}, which holds a recipe with other settings"
         )
+
+
+def _move(config: RecipeConfig, data_dir: str | None) -> RecipeConfig:
+    """Returns the recipe with its data in another place."""
+    members = {name: replace(member, data_dir=data_dir) for name, member in config.members.items()}
+    return replace(config, members=members)
+
+
+def _is_same(before: RecipeConfig, now: RecipeConfig) -> bool:
+    """Returns whether two recipes are the same, wherever the data lies."""
+    return _move(before, None) == _move(now, None)
 
 
 def _list_runs(config: RecipeConfig) -> Iterator[tuple[str, int, TrainConfig]]:

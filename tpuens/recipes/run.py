@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from ..data.datasets import load_splits
 from ..data.examples import Examples
 from ..errors import ConfigurationError, InterruptedRunError
 from ..evaluation.metrics import Scores, score_predictions
@@ -32,7 +33,7 @@ from ..training.schedules import learning_rates
 from ..training.workers import passed_by_all
 from .config import PhaseConfig, TrainConfig, check_config, read_config
 from .frozen import open_features
-from .parts import load_parts, make_pipelines, weigh_classes
+from .parts import Loader, load_parts, make_pipelines, weigh_classes
 from .phases import Observer, PhaseRun
 from .results import write_predictions
 from .run_folder import RunFolder
@@ -56,6 +57,7 @@ def train(
     observer: Observer | None = None,
     strategy: Any = None,
     features: Path | None = None,
+    load: Loader = load_splits,
 ) -> RunSummary:
     """Trains as configured, writes the run's folder, and returns its scores.
 
@@ -65,6 +67,7 @@ def train(
         observer: Told of progress.
         strategy: An open one, for several runs in one process; None opens the one that `config` names.
         features: Where the features of frozen backbones are kept; runs may share it. None: the run's folder.
+        load: Reads the data; see `load_parts`.
 
     Raises:
         TpuensError: A name, file, device or number cannot be used; the message says which and what would do.
@@ -75,7 +78,7 @@ def train(
     with passed_by_all(strategy):
         if is_chief(strategy):
             RunFolder(output).create()
-    return _Run(config, RunFolder(output), strategy, observer or Observer(), features).finish()
+    return _Run(config, RunFolder(output), strategy, observer or Observer(), features, load).finish()
 
 
 def resume(
@@ -83,8 +86,10 @@ def resume(
     *,
     observer: Observer | None = None,
     epochs: int | None = None,
+    data_dir: str | None = None,
     strategy: Any = None,
     features: Path | None = None,
+    load: Loader = load_splits,
 ) -> RunSummary:
     """Goes on with an interrupted run from its last checkpoint, as if it had not been interrupted.
 
@@ -92,11 +97,24 @@ def resume(
         output: The run's folder.
         observer: Told of progress.
         epochs: Another number of epochs for the last phase than the run was asked for; None keeps it.
+        data_dir: Where the data lies now; None: where it lay.
         strategy: As for `train`.
         features: As for `train`.
+        load: As for `train`.
+
+    Raises:
+        ConfigurationError: The run is a finished member of a recipe, the strategy has another number of
+            replicas than the run was begun with, or there are fewer epochs than are done.
     """
     folder = RunFolder(output)
     config = read_config(folder)
+    if folder.model.exists() and not folder.checkpoints.exists():
+        raise ConfigurationError(
+            "A recipe's finished member has no checkpoints any more to go on from: `--resume` the recipe, or "
+            f"train anew. Received: {output}"
+        )
+    if data_dir is not None:
+        config = replace(config, data_dir=data_dir)
     if epochs is not None:
         last = config.phases[-1]
         done = sum(row["phase"] == last.name for row in folder.read_history())
@@ -108,27 +126,7 @@ def resume(
         config = replace(config, phases=(*config.phases[:-1], replace(last, epochs=epochs)))
     check_config(config)
     strategy = strategy or open_strategy(config.strategy)
-    return _Run(config, folder, strategy, observer or Observer(), features).finish()
-
-
-def finish_run(
-    config: TrainConfig, output: Path, *, observer: Observer, strategy: Any, features: Path
-) -> None:
-    """Trains a run, goes on with it, or leaves it as it is: whatever its folder calls for.
-
-    Raises:
-        ConfigurationError: The folder holds a run with another configuration.
-    """
-    folder = RunFolder(output)
-    if not (output / "config.json").exists():
-        train(config, output, observer=observer, strategy=strategy, features=features)
-    elif read_config(folder) != config:
-        raise ConfigurationError(
-            f"A run goes on as it was configured: choose another --output. Received: {output}, which holds a "
-            "run with other settings"
-        )
-    elif not folder.model.exists():
-        resume(output, observer=observer, strategy=strategy, features=features)
+    return _Run(config, folder, strategy, observer or Observer(), features, load).finish()
 
 
 class _Run:
@@ -141,6 +139,7 @@ class _Run:
         strategy: Any,
         observer: Observer,
         features: Path | None,
+        load: Loader,
     ) -> None:
         self._started = time.monotonic()
         self._config = config
@@ -152,7 +151,7 @@ class _Run:
             tf.config.experimental.enable_op_determinism()
         observer.on_status(f"loading {config.dataset}")
         with passed_by_all(strategy):
-            self._parts, skipped = self._load_parts()
+            self._parts, skipped = self._load_parts(load)
         self._pipelines = make_pipelines(config, self._parts)
         train_part = self._parts["train"]
         self._loss = weigh_classes(config, train_part)
@@ -189,6 +188,9 @@ class _Run:
         with passed_by_all(strategy):
             if self._is_chief:
                 ids = {name: part.ids.tolist() for name, part in self._parts.items()}
+                if not (folder.path / "config.json").exists():  # with one, a folder can be gone on with
+                    folder.write_text("config.json", config.as_json())
+                folder.write_batch(strategy.num_replicas_in_sync, self._batch.global_)
                 folder.write_split(ids | {"skipped": skipped})
                 folder.write_text("config.json", config.as_json())
 
@@ -230,8 +232,8 @@ class _Run:
             freeze(self._model, "all", freeze_batch_norm=False)  # whoever loads the model may train all of it
             return self._write_results(trainer, sources, history, stop)
 
-    def _load_parts(self) -> tuple[dict[str, Examples], list[str]]:
-        parts, skipped = load_parts(self._config)
+    def _load_parts(self, load: Loader) -> tuple[dict[str, Examples], list[str]]:
+        parts, skipped = load_parts(self._config, load)
         if skipped:
             first = ", ".join(skipped[:3])
             self._observer.on_status(

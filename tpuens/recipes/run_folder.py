@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -18,10 +19,11 @@ SPLITS = ("train", "validation", "test")
 class RunFolder:
     """Reads and writes the files of a run; each is written whole or not at all.
 
-    ``config.json`` (what was asked), ``split.json`` (ids of each part, and of the corrupt images that were
-    left out as ``skipped``), ``history.csv`` and ``history.png`` (a row an epoch), ``checkpoints/``,
-    ``features/`` (of a frozen backbone), ``model.keras``, ``predictions/PART.npz``, ``metrics.json``,
-    ``confusion-PART.png``, ``predictions.png`` (sixteen images), ``environment.json``.
+    ``config.json`` (what was asked), ``batch.json`` (replicas, and examples in a step), ``split.json`` (ids
+    of each part, and of the corrupt images that were left out as ``skipped``), ``history.csv`` and
+    ``history.png`` (a row an epoch), ``checkpoints/``, ``features/`` (of a frozen backbone), ``model.keras``,
+    ``predictions/PART.npz``, ``metrics.json``, ``confusion-PART.png``, ``predictions.png`` (sixteen images),
+    ``environment.json``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,9 +54,14 @@ class RunFolder:
         Raises:
             ConfigurationError: Something lies there already, or it cannot be made.
         """
+        if re.match(r"\w{2,}:/", str(self.path)):  # gs:// as a path: a drive has one letter
+            raise ConfigurationError(
+                "A run writes to a folder of this machine: choose one, and copy it afterwards. "
+                f"Received: output={str(self.path)!r}"
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            is_empty = not any(self.path.iterdir())
+            is_empty = all(path.suffix == ".part" for path in self.path.iterdir())
         except OSError as error:
             raise ConfigurationError(
                 f"The run's folder cannot be made ({error.strerror}): choose another --output. "
@@ -85,6 +92,23 @@ class RunFolder:
                 f"Received: {self.path}, with another {' and '.join(changed)} part now"
                 + (f" and {len(new)} new examples, the first of them {new[0]}" if new else "")
             )
+
+    def write_batch(self, replicas: int, global_batch_size: int) -> None:
+        """Writes how many examples a step takes, of how many replicas; a resumed run must take as many.
+
+        Raises:
+            ConfigurationError: The run was begun with others, to which its schedule and its steps belong.
+        """
+        batch = {"replicas": replicas, "global_batch_size": global_batch_size}
+        before = self.read_json("batch.json") if (self.path / "batch.json").exists() else batch
+        if before != batch:
+            raise ConfigurationError(
+                "A run goes on with the steps that it was begun with, since its learning rates count them: "
+                f"resume it on {before['replicas']} replicas, or begin anew. Received: {self.path}, whose "
+                f"steps took {before['global_batch_size']} examples, on {replicas} replicas of "
+                f"{global_batch_size // replicas} each"
+            )
+        self.write_json("batch.json", batch)
 
     def write_json(self, name: str, content: Any) -> None:
         """Writes one JSON file."""

@@ -1,5 +1,6 @@
 """One field of a run swept over values: a run for each value and seed, a table and a chart."""
 
+import functools
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -9,14 +10,15 @@ from typing import Any
 
 import keras
 
+from ..data.datasets import load_splits
 from ..errors import ConfigurationError, unknown_name_error
 from ..evaluation.metrics import Scores
 from ..evaluation.pictures import draw_sweep
 from ..hardware.strategies import open_strategy
 from ..training.losses import LossConfig
 from .config import TrainConfig, read_config
+from .finish import finish_run
 from .phases import Observer
-from .run import finish_run
 from .run_folder import RunFolder
 
 _METRICS = tuple(Scores.__dataclass_fields__)
@@ -95,10 +97,18 @@ def sweep_field(
         for seed in range(seeds)
     }
     strategy = open_strategy(config.strategy)
+    load = functools.cache(load_splits)
     for (value, seed), run_config in runs.items():
         observer.on_status(f"{field} {value:g}, seed {run_config.seed}")
         path = _path(output, field, value, seed)
-        finish_run(run_config, path, observer=observer, strategy=strategy, features=output / "features")
+        finish_run(
+            run_config,
+            path,
+            observer=observer,
+            strategy=strategy,
+            features=output / "features",
+            load=load,
+        )
         keras.utils.clear_session()
     rows = []
     for value in values:
