@@ -109,14 +109,16 @@ def bind_step(strategy: Any, batch_size: int) -> tuple[Callable[[], None], Calla
 
     from tpuens.models.classifier import build_classifier
     from tpuens.training.loop import Trainer
-    from tpuens.training.optimizers import make_optimizer
+    from tpuens.training.optimizers import choose_implementation, make_optimizer
     from tpuens.training.step import share_among_replicas
 
     keras.utils.set_random_seed(0)
     with strategy.scope():
         trainer = Trainer(
             model=build_classifier(backbone="cifar_cnn", num_classes=10),
-            optimizer=make_optimizer("adam", learning_rate=1e-3),
+            optimizer=make_optimizer(
+                "adam", learning_rate=1e-3, implementation=choose_implementation(strategy)
+            ),
             strategy=strategy,
             per_replica_batch_size=batch_size,
         )
