@@ -49,12 +49,13 @@ def run_app(application: Callable[[], Any]) -> None:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except Exception as error:
-        if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's, which is not imported here
+        # TensorFlow's, which is not imported here; it calls full disks so too.
+        if type(error).__name__ != "ResourceExhaustedError" or "No space left" in str(error):
             raise
         print(  # noqa: T201
-            "Error: The device has no memory left for this: a smaller batch or image, or mixed_float16 (on a "
-            "TPU mixed_bfloat16) in place of float32, takes less (--batch-size, --image-size, "
-            f"--dtype-policy). TensorFlow said: {str(error).splitlines()[0][:300]}",
+            "Error: There is no memory left for this. What takes less, where the command has it: a smaller "
+            "--batch-size or --image-size; on an accelerator --dtype-policy mixed_float16 or mixed_bfloat16. "
+            f"TensorFlow said: {str(error).partition(chr(10))[0][:300]}",
             file=sys.stderr,
         )
         sys.exit(1)

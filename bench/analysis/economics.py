@@ -25,12 +25,12 @@ class Tariff:
     """What a run costs an hour, in dollars, and whose price that is, in words.
 
     Attributes:
-        boards: Boards or chips that are paid for, whether the run uses them or not; 0: not known.
+        boards: Boards or chips that are paid for, whether the run uses them or not; None: not known.
     """
 
     dollars_per_hour: float
     origin: str
-    boards: int = 0
+    boards: int | None = None
 
     def dollars(self, seconds: float) -> float:
         """Returns what so many seconds cost."""

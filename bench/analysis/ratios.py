@@ -207,8 +207,12 @@ def judge(
     if 1 / (1 + size) < alone.low and alone.high < 1 + size:
         why = f"the whole interval of the wall time lies within {size:.1%} of 1"
         return Judgement(verdict="no difference shown", clock="wall", interval=alone, shown=size, why=why)
-    hidden = "lies within the noise floor" if wall_floor else "excludes 1 where one clock alone is looked at"
-    reason = "contains 1" if alone.low <= 1 <= alone.high else hidden
+    if alone.low <= 1 <= alone.high:
+        reason = "contains 1"
+    elif abs(alone.ratio - 1) <= wall_floor:
+        reason = "excludes 1, but the ratio lies within the noise floor"
+    else:
+        reason = "excludes 1 only where one clock alone is looked at"
     why = f"the interval of the wall time {reason}, and is too wide to exclude a difference of {size:.1%}"
     return Judgement(verdict="too noisy to tell", clock="wall", interval=alone, shown=size, why=why)
 

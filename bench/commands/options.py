@@ -197,7 +197,16 @@ def check_strategies(names: list[str] | None) -> list[str]:
 
 
 def _find_best() -> str:
-    """Returns the strategy that `auto` opens: a record is to say which, and a TPU takes one process."""
+    """Returns the strategy that `auto` opens: a record is to say which, and a TPU takes one process.
+
+    Raises:
+        DeviceError: There is a TPU which cannot be used.
+    """
+    from tpuens.hardware.strategies import NO_TPU
+
+    reason = look_at_machine()["strategies"].get("tpu", NO_TPU)
+    if reason not in (None, NO_TPU):
+        raise DeviceError(f"{reason}. To go without the TPU, name another strategy, such as cpu.")
     able = find_strategies()
     gpus = [name for name in able if name.startswith("gpu:")]
     return next((name for name in ("tpu", "gpu-mirrored", *gpus) if name in able), "cpu")

@@ -139,7 +139,7 @@ def run(
         plan = suite_run.Plan(suite=suite, requests=tuple(requests))
         folder = results or suite_run.default_folder(suite)
     if dry_run:
-        _print_plan(requests, folder, is_known=not (settings or option))
+        _print_plan(requests, folder, is_known=not (resume or settings or option))
         if tune or retune:
             typer.echo("Trials of settings come before them, for minutes where none are kept.")
         return

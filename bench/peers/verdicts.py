@@ -93,7 +93,8 @@ def decide(target: Target, value: float, low: float, high: float, floor: float =
 
     It is held where the whole interval lies on the right side of it, not held where the whole interval lies
     on the wrong side, and the number is further from it than the noise floor [METHOD of this project, 12].
-    The target itself is kept to.
+    The target itself is kept to. What is to be refuted is held unless the whole interval lies on the wrong
+    side.
 
     Args:
         target: What is promised.

@@ -67,7 +67,7 @@ def _model_machine(result: PreflightResult, prices: Prices) -> tuple[PreflightRe
     if first is None:
         return None
     model = model_step(first, result.batch_size, result, prices)
-    if model and model.tariff and result.replicas == 1:
+    if model and model.tariff and model.tariff.boards and result.replicas == 1:
         devices = model.tariff.boards * TARGETS[result.target].facts.devices
         result = msgspec.structs.replace(result, replicas=devices)
         model = model_step(first, result.batch_size, result, prices)

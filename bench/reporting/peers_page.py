@@ -26,7 +26,8 @@ HOW_TO_READ = (
     "processes. It is the geometric mean over pairs or processes, with its 95 % interval.",
     "Held: the whole interval lies on the right side of the target. Not held: on the wrong side; both only "
     "where the number is further from the target than equal arms differ on that machine: its noise floor, "
-    "where the line names one. Too close to call: neither. “Not below” stands unless it is not held. Too few "
+    "where the line names one. Too close to call: neither. “Not below” stands unless the whole interval lies "
+    "below; within the noise floor that is too close to call. Too few "
     f"runs: fewer than {MIN_PAIRS} pairs or processes claim nothing, whatever their interval.",
     "How each peer is set up stands in its records (peer_settings), with the versions of all packages. "
     "Keras’s fit has TensorFlow as it comes; ours has it use oneDNN on every x86 processor.",

@@ -118,7 +118,7 @@ def test_a_run_folder_explains_itself(finished: Path) -> None:
     assert not (run / "checkpoints").exists()  # nobody goes on from them, and they take gigabytes
     answer = call("train", "--resume", str(run), cwd=finished)
     assert answer.returncode == 2
-    assert "`--resume` the recipe" in answer.stderr
+    assert "its checkpoints were removed" in answer.stderr
     report = (finished / "report.md").read_text()
     assert "cross-fitted" in report or "all members weigh alike" in report
     assert "| lite1 | 1 | 6 |" in report

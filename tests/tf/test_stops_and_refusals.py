@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tpuens.cli import app
-from tpuens.errors import ConfigurationError, DataError, InterruptedRunError
+from tpuens.errors import ConfigurationError, DataError, InterruptedRunError, TpuensError
 from tpuens.hardware.strategies import open_strategy
 from tpuens.recipes import recipe
 from tpuens.recipes.config import PhaseConfig, SplitConfig, TrainConfig
@@ -109,7 +109,7 @@ def test_three_members_are_weighed_by_a_search_that_weighs_three() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--fold", "1"], "--fold means something with --split fold alone"),
+        (["--fold", "1"], "--fold means something with --split fold or shuffle alone"),
         (["--folds", "3", "--split", "holdout"], "--folds means"),
         (["--validation-fraction", "0.5", "--split", "fold"], "--validation-fraction means"),
         (["--head-learning-rate", "0.1"], "--head-learning-rate means something with --freeze-epochs"),
@@ -120,6 +120,14 @@ def test_an_option_that_nothing_would_heed_is_refused(arguments: list[str], mess
     answer = CliRunner().invoke(app, ["train", "--data", "digits", *arguments])
     assert isinstance(answer.exception, ConfigurationError), answer.output
     assert message in str(answer.exception)
+
+
+def test_a_shuffle_has_a_number_among_the_folds() -> None:
+    answer = CliRunner().invoke(
+        app, ["train", "--data", "digits", "--split", "shuffle", "--fold", "9", "--folds", "3"]
+    )
+    assert isinstance(answer.exception, TpuensError), answer.output
+    assert "means something with" not in str(answer.exception)  # it got further than that
 
 
 def test_a_run_that_was_begun_on_other_replicas_is_not_gone_on_with(tmp_path: Path) -> None:

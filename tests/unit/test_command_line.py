@@ -12,6 +12,8 @@ import pytest
 from bench.commands import options
 from tpuens.bench_command import main as bench_main
 from tpuens.cli import main, run_app
+from tpuens.errors import DeviceError
+from tpuens.hardware.strategies import NO_TPU
 
 BENCH = "from tpuens.bench_command import main; main()"
 CORE = "from tpuens.cli import main; main()"
@@ -96,8 +98,12 @@ def test_an_error_ends_with_one_message_and_exit_code_2() -> None:
 def test_auto_is_measured_under_the_name_of_what_it_takes(
     able: list[str], chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(options, "find_strategies", lambda: able)
+    reasons = {"tpu": NO_TPU} | dict.fromkeys(able)
+    monkeypatch.setattr(options, "look_at_machine", lambda: {"strategies": reasons})
     assert options.check_strategies(["auto", "cpu"]) == [chosen, "cpu"]
+    reasons["tpu"] = "TPU chips show, but TensorFlow lists none: end it"
+    with pytest.raises(DeviceError, match=r"end it\. To go without the TPU"):
+        options.check_strategies(["auto"])
 
 
 def test_a_dry_run_prints_the_matrix_and_the_time_and_writes_nothing(

@@ -125,6 +125,8 @@ def test_ranks_keep_the_order_of_every_column_through_file_and_score(tmp_path: P
     assert ranked is not None
     assert mean is not None
     assert ranked > alone
+    with pytest.raises(ConfigurationError, match="Ranks are no probabilities"):
+        combine_predictions([members[0], load_predictions(tmp_path / "ranks.npz")])
     assert ranked == pytest.approx(mean, abs=0.002)
 
 

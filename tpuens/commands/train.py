@@ -164,8 +164,8 @@ def _refuse_unheeded(context: typer.Context) -> None:
 def _refuse_without(context: typer.Context, split: str, loss: str, freeze_epochs: int) -> None:
     """Refuses options that only something else that was not asked for would heed."""
     heeded = {
-        "fold": (split == "fold", "--split fold"),
-        "folds": (split == "fold", "--split fold"),
+        "fold": (split in ("fold", "shuffle"), "--split fold or shuffle"),
+        "folds": (split in ("fold", "shuffle"), "--split fold or shuffle"),
         "validation_fraction": (split in ("holdout", "shuffle"), "--split holdout or shuffle"),
         "head_learning_rate": (freeze_epochs > 0, "--freeze-epochs"),
         "focal_gamma": ("focal" in loss, "--loss categorical_focal"),

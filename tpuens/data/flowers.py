@@ -50,12 +50,14 @@ def load_flowers(split: str, data_dir: DataPath) -> Examples:
     records = read_records(
         files, require_labels=split != "test", num_classes=None if names is None else len(names)
     )
+    if names is None:
+        names = _numbered[tuple(map(str, files))] = _number_classes(records)
     return Examples(
         dataset="flowers",
         split=split,
         ids=records.ids,
         labels=records.labels,
-        class_names=names or _number_classes(files, records),
+        class_names=names,
         images=EncodedImages(contents=records.images),
     )
 
@@ -101,13 +103,15 @@ def _read_class_names(folder: DataPath) -> tuple[str, ...] | None:
 
 
 def _find_numbered(files: Sequence[DataPath]) -> tuple[str, ...]:
-    known = _numbered.get(tuple(map(str, files)))
-    return known or _number_classes(files, read_records(files, require_labels=True))
+    """Returns the names of the classes that the train part numbers, read once in a process."""
+    key = tuple(map(str, files))
+    if key not in _numbered:
+        _numbered[key] = _number_classes(read_records(files, require_labels=True))
+    return _numbered[key]
 
 
-def _number_classes(files: Sequence[DataPath], records: RecordColumns) -> tuple[str, ...]:
+def _number_classes(records: RecordColumns) -> tuple[str, ...]:
     labels = records.labels
     assert labels is not None  # they were required
     count = labels.shape[1] if labels.ndim == 2 else int(np.max(labels)) + 1
-    names = _numbered[tuple(map(str, files))] = tuple(f"class {number}" for number in range(count))
-    return names
+    return tuple(f"class {number}" for number in range(count))

@@ -150,11 +150,16 @@ def align_predictions(members: Sequence[Predictions]) -> list[Predictions]:
     """Returns the members with their examples in the order of the first one.
 
     Raises:
-        ConfigurationError: There are fewer than two.
+        ConfigurationError: There are fewer than two, or one holds ranks.
         DataError: They are not about the same examples and classes, or labels contradict each other.
     """
     if len(members) < 2:
         raise ConfigurationError(f"An ensemble has at least two members. Received: {len(members)}")
+    if ranked := [member.source for member in members if member.ranks]:
+        raise ConfigurationError(
+            "Ranks are no probabilities, and no member: combine what they were made of. "
+            f"Received: {', '.join(ranked)}"
+        )
     first = members[0]
     aligned = [first]
     for member in members[1:]:

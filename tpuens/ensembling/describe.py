@@ -13,7 +13,8 @@ def describe_evaluation(evaluation: Evaluation, names: Sequence[str]) -> dict[st
 
     A row holds, where there is one: ``weight``, ``temperature``, the scores by name, ``accuracy_interval``
     (95 %). The ensemble's has besides ``method``, ``search``, ``fitted_on``, ``scored_on``, and
-    ``log_loss_gain``: the member it is compared with, the mean, its interval, and the verdict in words.
+    ``log_loss_gain``, but of ranks: the member it is compared with, the mean, its interval, and the verdict
+    in words.
 
     Args:
         evaluation: From `evaluate_ensemble`.
@@ -37,7 +38,7 @@ def describe_evaluation(evaluation: Evaluation, names: Sequence[str]) -> dict[st
         "fitted_on": evaluation.fitted_on,
         "scored_on": evaluation.scored_on,
     }
-    if evaluation.scored is not None and len(evaluation.scored) > 1:
+    if evaluation.scored is not None and len(evaluation.scored) > 1 and not evaluation.scored.ranks:
         gain = compare_with_best_member(evaluation.scored, evaluation.scored_members)
         whole["log_loss_gain"] = {
             "over": names[gain.member],

@@ -20,7 +20,7 @@ from .allocator import keep_freed_memory
 from .clusters import find_cluster, make_kubernetes_resolver, make_slurm_resolver
 
 _HERE = "tpuens.hardware.strategies"
-_NO_TPU = "this is no TPU VM (no TPU chip on its PCI bus), and TPU_NAME names none"
+NO_TPU = "this is no TPU VM (no TPU chip on its PCI bus), and TPU_NAME names none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,9 @@ STRATEGIES = Table(
     "strategy",
     (
         StrategyRow(
-            name="auto", factory=f"{_HERE}:open_auto", summary="the TPU, else every GPU, else the CPU"
+            name="auto",
+            factory=f"{_HERE}:open_auto",
+            summary="the TPU, else every GPU, else the CPU",
         ),
         StrategyRow(name="cpu", factory=f"{_HERE}:open_cpu", summary="the CPU alone, GPUs hidden"),
         StrategyRow(
@@ -121,7 +123,7 @@ def open_auto() -> Any:
     reason = tpu_reason()
     if reason is None:
         return open_tpu(None)
-    if reason != _NO_TPU:
+    if reason != NO_TPU:
         raise DeviceError(f"{reason}. To go without the TPU, name another strategy, such as cpu.")
     gpus = _physical_devices("GPU")
     if len(gpus) > 1:
@@ -265,7 +267,7 @@ def tpu_reason(root: Path = Path("/")) -> str | None:
         return None
     tpus, _ = describe_tpus(0, None, root, os.environ)
     if not tpus:
-        return _NO_TPU
+        return NO_TPU
     return f"TPU chips show, but TensorFlow lists none: {tpu_remedy()}"
 
 

@@ -89,6 +89,8 @@ def run_recipe(config: RecipeConfig, output: Path, *, observer: Observer | None 
         InterruptedRunError: Ctrl-C or SIGTERM; everything up to the last step is kept.
     """
     observer = observer or Observer()
+    if is_recipe(output):
+        config = _stay(config, read_recipe(output))
     strategy_name = _check(config)
     strategy = open_strategy(strategy_name)
     with passed_by_all(strategy):
@@ -198,6 +200,13 @@ def _move(config: RecipeConfig, data_dir: str | None) -> RecipeConfig:
     """Returns the recipe with its data in another place."""
     members = {name: replace(member, data_dir=data_dir) for name, member in config.members.items()}
     return replace(config, members=members)
+
+
+def _stay(config: RecipeConfig, before: RecipeConfig) -> RecipeConfig:
+    """Returns the recipe with its data where it lay, unless it says where that lies now."""
+    places = {member.data_dir for member in before.members.values()}
+    says = any(member.data_dir for member in config.members.values())
+    return config if says or len(places) != 1 else _move(config, places.pop())
 
 
 def _is_same(before: RecipeConfig, now: RecipeConfig) -> bool:

@@ -103,15 +103,15 @@ def resume(
         load: As for `train`.
 
     Raises:
-        ConfigurationError: The run is a finished member of a recipe, the strategy has another number of
-            replicas than the run was begun with, or there are fewer epochs than are done.
+        ConfigurationError: The run is finished and has no checkpoints any more, the strategy has another
+            number of replicas than the run was begun with, or there are fewer epochs than are done.
     """
     folder = RunFolder(output)
     config = read_config(folder)
     if folder.model.exists() and not folder.checkpoints.exists():
         raise ConfigurationError(
-            "A recipe's finished member has no checkpoints any more to go on from: `--resume` the recipe, or "
-            f"train anew. Received: {output}"
+            "This run is finished, and its checkpoints were removed, as a recipe and a sweep do: `--resume` "
+            f"the recipe, or train anew. Received: {output}"
         )
     if data_dir is not None:
         config = replace(config, data_dir=data_dir)

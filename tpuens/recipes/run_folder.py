@@ -104,7 +104,8 @@ class RunFolder:
         if before != batch:
             raise ConfigurationError(
                 "A run goes on with the steps that it was begun with, since its learning rates count them: "
-                f"resume it on {before['replicas']} replicas, or begin anew. Received: {self.path}, whose "
+                f"resume it on {before['replicas']} replicas, or remove this folder to begin this run anew. "
+                f"Received: {self.path}, whose "
                 f"steps took {before['global_batch_size']} examples, on {replicas} replicas of "
                 f"{global_batch_size // replicas} each"
             )
