@@ -341,9 +341,10 @@ for where in ([1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]):
 """
 
 
-def test_an_overflow_on_any_replica_skips_the_step_on_all() -> None:
+def call(code: str, *arguments: str) -> str:
+    """Returns what a fresh process prints, in which devices can be set up."""
     answer = subprocess.run(
-        [sys.executable, "-c", OVERFLOW],
+        [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
         env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"},
@@ -351,23 +352,19 @@ def test_an_overflow_on_any_replica_skips_the_step_on_all() -> None:
         check=False,
     )
     assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def test_an_overflow_on_any_replica_skips_the_step_on_all() -> None:
+    said = call(OVERFLOW)
     scale = 2.0**15
-    lines = [tuple(map(float, line.split())) for line in answer.stdout.strip().splitlines()]
+    lines = [tuple(map(float, line.split())) for line in said.strip().splitlines()]
     assert lines[:2] == [(scale / 2, 0.0), (scale / 4, 0.0)]
     assert lines[2] == (scale / 4, pytest.approx(-0.1))
 
 
 def train(strategy: str, jit: str = "no") -> dict[str, dict[str, list[float]]]:
-    answer = subprocess.run(
-        [sys.executable, "-c", TRAIN, strategy, jit],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"},
-        timeout=120,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr
-    result: dict[str, dict[str, list[float]]] = json.loads(answer.stdout)
+    result: dict[str, dict[str, list[float]]] = json.loads(call(TRAIN, strategy, jit))
     return result
 
 

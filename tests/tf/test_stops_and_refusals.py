@@ -85,10 +85,10 @@ def test_a_data_set_that_was_converted_is_trained_on_without_a_validation_part(t
 def test_a_recipe_that_never_got_to_a_run_may_be_asked_for_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def find_nothing(config: TrainConfig, output: Path, **options: Any) -> None:
+    def find_nothing(*_: object) -> None:
         raise DataError("no such data")
 
-    monkeypatch.setattr(recipe, "finish_run", find_nothing)
+    monkeypatch.setattr(recipe.RunSeries, "finish", find_nothing)
     for epochs in (1, 2):
         with pytest.raises(DataError):
             recipe.run_recipe(small_recipe(epochs=epochs), tmp_path)

@@ -1,6 +1,5 @@
 """A recipe under way: members over folds, the ensemble of them, and what it hands in."""
 
-import functools
 import gc
 import json
 from collections.abc import Iterator, Mapping
@@ -8,10 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import keras
 import msgspec
 
-from ..data.datasets import DATASETS, load_splits
+from ..data.datasets import DATASETS
 from ..data.locations import find_data_dir
 from ..data.remote import DataPath
 from ..ensembling.combine import combine_predictions
@@ -25,7 +23,7 @@ from ..evaluation.submissions import write_submission
 from ..hardware.strategies import is_chief, open_strategy
 from ..training.workers import passed_by_all
 from .config import SplitConfig, TrainConfig, check_config
-from .finish import finish_run
+from .finish import RunSeries
 from .phases import Observer
 from .report import RunLine, write_report
 from .run_folder import RunFolder
@@ -96,27 +94,18 @@ def run_recipe(config: RecipeConfig, output: Path, *, observer: Observer | None 
     with passed_by_all(strategy):
         if is_chief(strategy):
             _claim(config, output)
-    load = functools.cache(load_splits)  # all runs read the same files, from a bucket for minutes
+    series = RunSeries(strategy=strategy, observer=observer, features=output / "features")
     for name, fold, run_config in _list_runs(config):
         observer.on_status(
             f"{name}" + (f", fold {fold + 1} of {config.split.folds}" if len(config.run_folds) > 1 else "")
         )
-        path = _run_path(output, name, fold)
         try:
-            finish_run(
-                run_config,
-                path,
-                observer=observer,
-                strategy=strategy,
-                features=output / "features",
-                load=load,
-            )
+            series.finish(run_config, _run_path(output, name, fold))
         except InterruptedRunError as error:
             raise InterruptedRunError(
                 f"Stopped while {name} was trained (fold {fold}); everything so far is kept. "
                 f"Go on with: tpuens train --resume {output}"
             ) from error
-        keras.utils.clear_session()
         gc.collect()
     observer.on_status("combining the members")
     return _combine(config, output, may_write=is_chief(strategy))

@@ -1,6 +1,5 @@
 """One field of a run swept over values: a run for each value and seed, a table and a chart."""
 
-import functools
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -8,16 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
-
-from ..data.datasets import load_splits
 from ..errors import ConfigurationError, unknown_name_error
 from ..evaluation.metrics import Scores
 from ..evaluation.pictures import draw_sweep
 from ..hardware.strategies import open_strategy
 from ..training.losses import LossConfig
 from .config import TrainConfig, read_config
-from .finish import finish_run
+from .finish import RunSeries
 from .phases import Observer
 from .run_folder import RunFolder
 
@@ -97,19 +93,10 @@ def sweep_field(
         for seed in range(seeds)
     }
     strategy = open_strategy(config.strategy)
-    load = functools.cache(load_splits)
+    series = RunSeries(strategy=strategy, observer=observer, features=output / "features")
     for (value, seed), run_config in runs.items():
         observer.on_status(f"{field} {value:g}, seed {run_config.seed}")
-        path = _path(output, field, value, seed)
-        finish_run(
-            run_config,
-            path,
-            observer=observer,
-            strategy=strategy,
-            features=output / "features",
-            load=load,
-        )
-        keras.utils.clear_session()
+        series.finish(run_config, _path(output, field, value, seed))
     rows = []
     for value in values:
         found = [_read_metric(_path(output, field, value, seed), metric) for seed in range(seeds)]
