@@ -6,6 +6,7 @@ Everything is worked out in logarithms of ratios: above 0 the new runs are bette
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from ..records.record import RunRecord, Series
 from .gates import Check, Pair, SeriesKey, judge_change, series_key
@@ -94,7 +95,7 @@ def make_check(
     floor: float | None = None,
     why: str,
 ) -> Check:
-    """Returns the check of a gain in logarithms, judged by threshold and floor.
+    """Returns the check of a gain in logarithms.
 
     Args:
         pair: Whose runs.
@@ -102,7 +103,8 @@ def make_check(
         what: The reading, in words.
         gain: Logarithm of how many times better the new side is, with its interval.
         thresholds: Of the call.
-        floor: What noise alone makes of equal things, as a share; None where none is known.
+        floor: What noise alone makes of equal things, as a share; the interval reaches as far. None where
+            none is known.
         why: What the interval comes from.
     """
     threshold = thresholds.of(gate, pair.workload.scenario)
@@ -118,7 +120,7 @@ def make_check(
         scenario=pair.workload.scenario,
         what=what,
         of=pair.what,
-        verdict=judge_change(gain, allowed, floor=math.log1p(floor or 0.0)),
+        verdict=judge_change(gain, allowed),
         change=change,
         low=low if known else None,
         high=high if known else None,
@@ -140,8 +142,8 @@ def _check_across_days(
 ) -> Check:
     """Returns the check of what was measured on different occasions.
 
-    Each run is taken relative to a reference workload that was timed in its own process, and only what is
-    beyond the difference that other days make of equal things counts [METHOD of this project, rule 7].
+    Each run is taken relative to a reference workload that was timed in its own process, and the interval
+    reaches at least as far as other days make equal things differ [METHOD of this project, rule 7].
 
     Args:
         pair: Whose runs.
@@ -157,8 +159,8 @@ def _check_across_days(
         [speed - reference for speed, reference in zip(side, of_side, strict=True)]
         for side, of_side in zip(speeds, references, strict=True)
     )
-    gain = unpaired_difference(new, baseline, confidence)
-    floor, source = _days_floor(pair.baseline, baseline)
+    gain, reach, source = _compare_days(_by_day(pair.new, new), _by_day(pair.baseline, baseline), confidence)
+    floor = math.expm1(reach)
     runs = f"{len(new)} new and {len(baseline)} baseline runs"
     missing = None
     if not pair.same_machine:
@@ -177,19 +179,40 @@ def _check_across_days(
     return make_check(pair, gate, what, gain, thresholds, floor=floor, why=why)
 
 
-def _days_floor(records: Sequence[RunRecord], relative: Sequence[float]) -> tuple[float, str]:
-    """Returns how far two days' means of equal runs lie apart at most, in 95 % of cases, and where from.
-
-    From the days of the baseline itself, where there are enough of them.
-    """
+def _by_day(records: Iterable[RunRecord], values: Iterable[float]) -> list[list[float]]:
     days: dict[str, list[float]] = {}
-    for record, value in zip(records, relative, strict=True):
+    for record, value in zip(records, values, strict=True):
         days.setdefault(record.created[:10], []).append(value)
-    if len(days) < MIN_DAYS:
-        return ASSUMED_DAYS_FLOOR, f"assumed, until the baseline holds runs of {MIN_DAYS} days"
-    spread = statistics.stdev(map(statistics.fmean, days.values()))
-    reach = t_quantile(len(days) - 1) * math.sqrt(2) * spread
-    return math.expm1(reach), f"from {len(days)} days of the baseline"
+    return list(days.values())
+
+
+def _compare_days(
+    new: list[list[float]], baseline: list[list[float]], confidence: float
+) -> tuple[Difference, float, str]:
+    """Returns how far the days' means lie apart, how far days alone set them apart, and where that is from.
+
+    Runs of one day share what that day does to them, so that an interval over runs alone covers the truth too
+    seldom. From `MIN_DAYS` days of the baseline on, their own spread says how far days reach; before, it is
+    assumed.
+
+    Args:
+        new: The new runs' values, day by day.
+        baseline: Likewise.
+        confidence: Of the interval, which is the wider of the two: over runs, and over days.
+    """
+    if len(baseline) < MIN_DAYS:
+        reach = math.log1p(ASSUMED_DAYS_FLOOR)
+        source = f"assumed, until the baseline holds runs of {MIN_DAYS} days"
+    else:
+        spread = statistics.stdev(map(statistics.fmean, baseline))
+        scale = math.sqrt(1 / len(new) + 1 / len(baseline))
+        reach = t_quantile(len(baseline) - 1, confidence) * scale * spread
+        source = f"from {len(baseline)} days of the baseline"
+    ours, theirs = (statistics.fmean(map(statistics.fmean, days)) for days in (new, baseline))
+    runs = unpaired_difference([*chain(*new)], [*chain(*baseline)], confidence)
+    value, wider = ours - theirs, max(reach, runs.high - runs.value)
+    gain = Difference(value=value, low=value - wider, high=value + wider, confidence=confidence)
+    return gain, reach, source
 
 
 def choose_reference(keys: Iterable[SeriesKey], *, on_host: bool) -> SeriesKey | None:

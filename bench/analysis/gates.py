@@ -95,23 +95,20 @@ class Pair:
         return describe_run(self.new[0])
 
 
-def judge_change(gain: Difference, limit: float, *, floor: float = 0.0, both_ways: bool = False) -> Verdict:
+def judge_change(gain: Difference, limit: float, *, both_ways: bool = False) -> Verdict:
     """Returns what becomes of a gate: the same rule for all of them.
 
-    "broken" where the interval excludes no change and the loss passes limit and floor [METHOD, rule 12 of
-    this project: real means outside the interval and beyond the floor]; "holds" where the whole interval lies
-    within the limit (non-inferiority); else "not told": more runs, seeds or examples would tell, or a lower
-    floor.
+    "broken" where the interval excludes no change and the loss passes the limit; "holds" where the whole
+    interval lies within the limit (non-inferiority); else "not told": more runs, days, seeds or examples
+    would tell.
 
     Args:
-        gain: Above 0 is better.
+        gain: Above 0 is better. Its interval holds what noise makes of equal things.
         limit: What is allowed, in the unit of the gain.
-        floor: What noise alone makes of equal things, in that unit.
         both_ways: Whether a gain beyond the limit breaks it as a loss does.
     """
     if -gain.low <= limit and (not both_ways or gain.high <= limit):
         return "holds"
-    limit = max(limit, floor)
     if gain.high < 0 and gain.value < -limit:
         return "broken"
     if both_ways and gain.low > 0 and gain.value > limit:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..records.floors import Floor
 from ..records.record import Series
+from .gate_simulation import simulate_gates
 from .rates import Rate
 from .ratios import (
     MIN_PAIRS,
@@ -67,6 +68,7 @@ def _rates(chance: "np.random.Generator", cases: int) -> Iterator[Rate]:
         calibrations = [_calibrate(chance, machine) for _ in range(min(_CALIBRATIONS, cases))]
         yield from _false_alarms(chance, machine, calibrations, cases)
         yield from _found(chance, machine, calibrations, cases)
+    yield from simulate_gates(chance, cases // 2)
 
 
 def _coverage(chance: "np.random.Generator", cases: int) -> Iterator[Rate]:

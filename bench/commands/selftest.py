@@ -19,7 +19,7 @@ ITEMS_FOLDER = "items"
 
 def selftest(
     simulated_only: Annotated[
-        bool, typer.Option("--simulated-only", help="Leave out what takes real runs; half a minute.")
+        bool, typer.Option("--simulated-only", help="Leave out what takes real runs; a minute.")
     ] = False,
     results: Annotated[Path, typer.Option(help="Folder for the report, and for the real runs.")] = RESULTS,
     resume: Annotated[
@@ -28,7 +28,7 @@ def selftest(
 ) -> None:
     """Hold the instrument against its own promises: coverage, false alarms, slowdowns that must be found.
 
-    The simulated part takes half a minute. The real runs take an hour on 2 cores; they can be
+    The simulated part takes a minute. The real runs take an hour on 2 cores; they can be
     interrupted, and gone on with by --resume. Exit code 1: a promise is not kept.
     """
     from ..analysis.simulation import simulate

@@ -216,7 +216,9 @@ def test_a_baseline_of_few_days_is_held_to_the_assumed_floor(days) -> None:
     result = check(days(slower=1.1, runs=3), days(runs=3, seed=2))
     assert of(result, "speed").floor == 0.12
     assert of(result, "speed").verdict == "not told"
-    assert of(check(days(runs=3), days(runs=3, seed=2)), "speed").verdict == "holds"
+    equal = days(runs=3), days(runs=3, seed=2)
+    assert of(check(*equal), "speed").verdict == "not told"  # days may hide a loss of 5 %
+    assert of(check(*equal, speed=0.15), "speed").verdict == "holds"
     assert of(check(days(slower=1.3, runs=3), days(runs=3, seed=2)), "speed").verdict == "broken"
 
 

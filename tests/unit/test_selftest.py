@@ -1,12 +1,14 @@
 """The self-test on simulated step times, with few cases; its rates, its page and its exit code."""
 
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from bench.analysis import simulation
+from bench.analysis import cost_checks, simulation
+from bench.analysis.gate_simulation import simulate_gates
 from bench.analysis.noise import REFERENCE, fit_noise
 from bench.analysis.rates import Rate
 from bench.analysis.ratios import ratio_interval
@@ -72,6 +74,23 @@ def test_a_gate_that_sees_nothing_fails_the_self_test(monkeypatch):
     real = simulation.judge
     monkeypatch.setattr(simulation, "judge", lambda wall, cpu, floor: real(None, None, floor=floor))
     assert not any(rate.holds for rate in of(simulate(cases=12), "found"))
+
+
+def test_the_other_gates_are_quiet_hold_nothing_that_is_lost_and_find_what_is(rates):
+    found = of(rates, "other gates")
+    assert len(found) == 45
+    assert {rate.title.split(",")[0].split()[0] for rate in found} == {
+        "stored", "first", "memory", "agreement", "accuracy",
+    }  # fmt: skip
+    for rate in found:
+        assert (rate.at_least or 0) - 0.1 <= rate.rate <= (rate.at_most or 1) + 0.15, rate.title
+
+
+def test_a_gate_that_forgets_what_days_do_fails_the_self_test(monkeypatch):
+    """As it was once: an interval over runs alone held 12 % of losses that passed the threshold."""
+    monkeypatch.setattr(cost_checks, "ASSUMED_DAYS_FLOOR", 0.0)
+    rates = islice(simulate_gates(np.random.default_rng(0), 600), 2)
+    assert [rate.holds for rate in rates] == [False, False]
 
 
 def test_the_same_seed_gives_the_same_rates():
