@@ -130,6 +130,17 @@ class Preflight:
         attempts: list[Attempt] = []
         exports: list[Export] = []
 
+        def recall(batch_size: int, target: Target) -> None:
+            """Adds what the compiler said of a batch in another call, unless the graph is another by now."""
+            try:
+                export = self.trace(msgspec.structs.replace(step, batch_size=batch_size), job.title)
+            except CrowdedError:
+                raise
+            except _FAILURES:
+                return
+            if compiled := self.cache.load_compiled(export.graph, target, step.replicas):
+                attempts.append(Attempt(batch_size=batch_size, graph=export.graph, compiled=compiled))
+
         def compile_at(batch_size: int, target: Target) -> Compiled:
             graph = None
             try:
@@ -157,6 +168,8 @@ class Preflight:
         else:
             compile_at(step.batch_size, target)
             if self.search:
+                for batch in sorted(self._asked_before(step, target) - {one.batch_size for one in attempts}):
+                    recall(batch, target)
                 likely = expect(target.memory_bytes, self._said_elsewhere(step, target))
                 said = {one.batch_size: one.compiled for one in attempts}
                 find_largest(lambda batch: compile_at(batch, target), said, target.memory_bytes, likely)
@@ -171,6 +184,17 @@ class Preflight:
             for other in others
             if one.target == other.name != target.name and one.step == step
         ]
+
+    def _asked_before(self, step: Step, target: Target) -> set[int]:
+        """Returns the batches that calls for other batches of the same step asked the compiler for."""
+        return {
+            attempt.batch_size
+            for one in tuple(self._known.values())
+            if one.target == target.name
+            and msgspec.structs.replace(one.step, batch_size=step.batch_size) == step
+            for attempt in one.attempts
+            if attempt.compiled.status != "stopped"
+        }
 
     def _make_result(
         self,

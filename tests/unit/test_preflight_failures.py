@@ -128,6 +128,41 @@ def test_what_one_device_holds_at_most_is_tried_first_on_the_next(tmp_path: Path
     assert second != [batch for topology, batch in asked if topology == TARGETS["v3"].topology]
 
 
+def test_what_was_asked_of_another_batch_counts_in_the_search(tmp_path: Path) -> None:
+    """Unless the graph is another by now: nothing of its own is compiled again for that."""
+    asked: list[int] = []
+
+    class OfSixteen(Faked):
+        of_code = "old"
+
+        def _ask(self, name, order, answer, place, variables):  # type: ignore[no-untyped-def]
+            if name == "export":
+                (Path(place) / TEXT).write_text(str(order.batch_size))
+                return Export(graph=f"{self.of_code}{order.batch_size}", gradient_bytes=1, parameters=5)
+            asked.append(batch := int(Path(order.text).read_text()))
+            return Compiled(status="ok" if batch <= 16 else "too large", memory=MEMORY, versions=VERSIONS)
+
+    def look(batch: int, kind: type[Faked], *, search: bool) -> PreflightResult:
+        check = make(tmp_path / kind.__name__, kind)
+        check.search = search
+        step = msgspec.structs.replace(STEP, batch_size=batch)
+        job = Job(step=step, target=TARGETS["v3"])
+        (found,) = check.run([job], tmp_path / "results", workers=1)
+        return found
+
+    for batch in (16, 24):
+        look(batch, OfSixteen, search=False)
+    assert sorted(look(4, OfSixteen, search=True).said) == [4, 16, 24]
+    assert asked == [16, 24, 4]
+
+    class OfNewCode(OfSixteen):
+        of_code = "new"
+
+    found = look(8, OfNewCode, search=True)
+    assert not {"old16", "old24"} & {one.graph for one in found.attempts}
+    assert bracket(found.said) == (16, 24)
+
+
 def test_a_folder_that_cannot_be_written_stops_the_children(tmp_path: Path) -> None:
     class Slow(Faked):
         def _ask(self, name, order, answer, place, variables):  # type: ignore[no-untyped-def]
