@@ -64,7 +64,7 @@ _GROUPS = {
         "floor hides the slowdown, or where 30 pairs are too few.",
     ),
     "other gates": (
-        "The gates on what does not take turns",
+        "The other gates",
         "Simulated records, judged by `check` at its own thresholds. Runs spread by 3 % beside the reference "
         "workload, peaks of memory by 2 %, first steps by 8 %, seeds by half a point, and one example in a "
         "hundred flips either way. A baseline of one day is held to an assumed difference between days of "
