@@ -16,28 +16,30 @@ app = typer.Typer(
 @app.command("set")
 def set_named(
     name: Annotated[str, typer.Argument(help="The baseline's name.")],
-    folder: Annotated[Path, typer.Argument(help="A run folder whose records become the baseline.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders whose records become the baseline; best of several days."),
+    ],
     replace: Annotated[bool, typer.Option("--replace", help="In the place of one of that name.")] = False,
 ) -> None:
-    """Copy the records of a run folder to results/baselines/NAME."""
+    """Copy the records of run folders to results/baselines/NAME."""
     from ..records.baselines import set_baseline
     from ..records.store import read_folder
 
-    place = set_baseline(name, folder, replace=replace)
+    place = set_baseline(name, folders, replace=replace)
     typer.echo(f"{place}: {len(read_folder(place))} records")
 
 
 @app.command()
 def show(name: Annotated[str | None, typer.Argument(help="One baseline; all by default.")] = None) -> None:
     """Show what baselines there are, and what they hold."""
-    from ..records.baselines import BASELINES_FOLDER, find_baseline, list_baselines
-    from ..records.store import read_folder
+    from ..records.baselines import BASELINES_FOLDER, list_baselines, read_baseline
 
     names = [name] if name else list_baselines()
     if not names:
-        typer.echo("No baselines yet: tpuens-bench baseline set NAME FOLDER")
+        typer.echo("No baselines yet: tpuens-bench baseline set NAME FOLDER...")
     for one in names:
-        records = read_folder(find_baseline(one))
+        records = read_baseline(one)
         days = sorted({record.created[:10] for record in records})
         machines = sorted({record.environment.machine_label for record in records if record.environment})
         typer.echo(f"{BASELINES_FOLDER / one}: {days[0]} to {days[-1]}, on {', '.join(machines)}")

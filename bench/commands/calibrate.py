@@ -61,6 +61,7 @@ def calibrate(
                 budget_seconds=seconds,
                 precision=None,
                 limits=limits,
+                advice=f"Go on with the same call and --results {folder}",
                 observer=progress.observer,
             )
         typer.echo(keep_floor(*split_arms(records)))

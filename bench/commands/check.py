@@ -243,12 +243,11 @@ def _plan(
 
 def _read_stored(results: Path, baseline: str | None) -> "tuple[list[RunRecord], list[RunRecord]]":
     from ..execution.check_run import read_sides
-    from ..records.baselines import find_baseline
+    from ..records.baselines import read_baseline
     from ..records.store import latest_records, read_folder
 
     if baseline is not None:
-        new, old = (latest_records(read_folder(place)) for place in (results, find_baseline(baseline)))
-        return new, old
+        return latest_records(read_folder(results)), read_baseline(baseline)
     new, old = read_sides(results)
     if not old:
         raise ConfigurationError(
@@ -263,10 +262,9 @@ def _run_now(plan: Callable[[], list[Request]], baseline: str) -> "tuple[list[Ru
     from ..execution.limits import default_limits
     from ..execution.suite_run import Plan, default_folder, run_requests, save_plan
     from ..progress import SuiteProgress
-    from ..records.baselines import find_baseline
-    from ..records.store import latest_records, read_folder
+    from ..records.baselines import read_baseline
 
-    old = latest_records(read_folder(find_baseline(baseline)))
+    old = read_baseline(baseline)
     requests, folder = plan(), default_folder("check")
     save_plan(folder, Plan(suite="check", requests=tuple(requests)))
     with SuiteProgress() as progress:

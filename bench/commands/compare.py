@@ -183,7 +183,13 @@ def run_and_show(
 
     with ComparisonProgress() as progress:
         records = run_comparison(
-            a, b, folder, budget_seconds=budget_seconds, limits=limits, observer=progress.observer
+            a,
+            b,
+            folder,
+            budget_seconds=budget_seconds,
+            limits=limits,
+            advice=f"Go on with: tpuens-bench compare --resume --results {folder}",
+            observer=progress.observer,
         )
     comparison = show_comparison(*split_arms(records), folder=folder)
     typer.echo(f"again: tpuens-bench compare {folder}")

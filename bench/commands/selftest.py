@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tpuens import __version__
-from tpuens.errors import ConfigurationError, RunError
+from tpuens.errors import ConfigurationError, InterruptedRunError, RunError
 
 if TYPE_CHECKING:
     from ..analysis.rates import Rate
@@ -46,6 +46,11 @@ def selftest(
             from ..execution.selftest_items import make_items
 
             run_items(make_items(), items, tell=_tell)
+    except InterruptedRunError:
+        raise InterruptedRunError(
+            "Stopped; what was finished is kept, and is in the report. Go on with: "
+            f"tpuens-bench selftest --resume --results {results}"
+        ) from None
     finally:
         passed = _report(rates, results)
     if not passed:

@@ -132,10 +132,9 @@ class _Runs:
                 one_by_one=True,  # what compiles beside the other would hide half of what it takes longer
                 observer=observer,
             )
-        except TpuensError as error:
+        except TpuensError:
             self._explain_refusal(folder)
-            # `compare --resume`, which the message names, would run this tree on both sides.
-            raise type(error)(str(error).partition(" Go on with: ")[0]) from error
+            raise
         finally:
             (folder / PLAN_FILE).unlink(missing_ok=True)
 

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -35,7 +35,7 @@ from .comparison_plan import (
 from .launcher import launch_run
 from .limits import Limits, default_limits
 from .messages import Progress
-from .turns import ARMS, PARTNER_ENDED, Arm, Side, TurnLength, run_pair
+from .turns import ARMS, PARTNER_ENDED, Arm, ProbeKey, Side, TurnLength, run_pair
 
 Commands = tuple[list[str] | None, list[str] | None]
 
@@ -64,6 +64,7 @@ def run_comparison(
     min_pairs: int = MIN_PAIRS,
     turns: int | None = None,
     one_by_one: bool = False,
+    advice: str = "",
     observer: ComparisonObserver | None = None,
     commands: Commands = (None, None),
     clock: Callable[[], float] = time.monotonic,
@@ -85,6 +86,7 @@ def run_comparison(
         min_pairs: So many at least.
         turns: Of each arm with each probe, in a pair; None leaves it to the scenario.
         one_by_one: Whether the arms of a pair are prepared one after the other; see `run_pair`.
+        advice: How to go on with what is kept, for the message of whatever ends it early.
         observer: Who is told how it goes.
         commands: Other programs in the workers' place, for tests.
         clock: Seconds, monotonic.
@@ -98,7 +100,7 @@ def run_comparison(
     """
     check_comparable(a, b)
     a, b = (_time_in_turns(request, turns) for request in (a, b))
-    estimate = estimate_pair_seconds(a, b, turns)
+    estimate = estimate_pair_seconds(a, b, turns, one_by_one=one_by_one)
     records = list_pairs(folder)
     check_budget(estimate, budget_seconds, min_pairs - len(records) // 2)
     plan = open_plan(folder, a, b)
@@ -112,6 +114,7 @@ def run_comparison(
         commands=commands,
         manner=before.manner if before else choose_manner(a, b, roots),
         one_by_one=one_by_one,
+        advice=advice,
         earlier=records[:2],
     )
     goal = _Goal(budget_seconds=budget_seconds, estimate=estimate, min_pairs=min_pairs, precision=precision)
@@ -134,7 +137,7 @@ def _add_pairs(
                     break
             elif fresh:
                 missing = goal.min_pairs - len(records) // 2
-                _check_pace(missing, spent, each, goal.budget_seconds, run.folder)
+                _check_pace(missing, spent, each, goal.budget_seconds, run.kept)
             records += run.run_pair(next_number(run.folder), lambda: stop.requested)
             fresh += 1
             run.observer.on_pair(records)
@@ -163,19 +166,24 @@ class _Run:
     commands: Commands
     manner: Manner
     one_by_one: bool
+    advice: str
     earlier: Sequence[RunRecord] = ()  # a pair that an earlier call has made
-    lengths: Sequence[TurnLength] = ()
+    lengths: Mapping[ProbeKey, TurnLength] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> str:
+        """Returns what is kept and how to go on with it, in words."""
+        return f"The complete pairs are kept in {self.folder}. {self.advice}".rstrip()
 
     def run_pair(self, number: int, should_stop: Callable[[], bool]) -> tuple[RunRecord, RunRecord]:
         """Returns the records of a pair, which lie in the folder then."""
         records, ran_out_of_memory = self._take(number, should_stop)
         complete = all(record.status == "ok" for record in records)
         if not complete and should_stop():
-            raise InterruptedRunError(
-                f"Stopped; the pairs that were complete are kept. Go on with: "
-                f"tpuens-bench compare --resume --results {self.folder}"
-            )
-        if not complete and ran_out_of_memory and self.manner != "whole-runs":
+            raise InterruptedRunError(f"Stopped. {self.kept}")
+        # Never once a pair is complete: pairs of two manners are no sample of one thing.
+        may_change = self.manner != "whole-runs" and not list_pairs(self.folder)
+        if not complete and ran_out_of_memory and may_change:
             self.observer.on_note("Memory does not hold both arms: whole runs go A B B A instead.")
             self.manner = "whole-runs"
             return self.run_pair(number, should_stop)
@@ -184,7 +192,7 @@ class _Run:
         for record in records:
             write_record(self.folder, record)
         if not complete:
-            raise _explain(records, self.folder)
+            raise _explain(records, self.folder / "logs", self.kept)
         return records[0], records[1]
 
     def _take(self, number: int, should_stop: Callable[[], bool]) -> tuple[Sequence[RunRecord], bool]:
@@ -200,7 +208,8 @@ class _Run:
                 on_progress=lambda arm, progress: self.observer.on_progress(number + 1, arm, progress),
                 should_stop=should_stop,
             )
-            self.lengths = pair.lengths if pair.complete else self.lengths
+            if pair.complete:
+                self.lengths = {**self.lengths, **pair.lengths}
             return pair.records, pair.ran_out_of_memory
         records: dict[int, RunRecord] = {}
         for arm in (number % 2, 1 - number % 2):
@@ -246,13 +255,12 @@ def _time_in_turns(request: Request, turns: int | None) -> Request:
     return msgspec.structs.replace(request, scenario=msgspec.structs.replace(request.scenario, timing=timing))
 
 
-def _check_pace(missing: int, spent: float, each: float, budget_seconds: float, folder: Path) -> None:
+def _check_pace(missing: int, spent: float, each: float, budget_seconds: float, kept: str) -> None:
     """Raises ConfigurationError where pairs take so long that the fewest would go far beyond the budget."""
     if spent + missing * each > OVERRUN * budget_seconds:
         raise ConfigurationError(
-            f"A pair takes {each:.0f} s here, and {missing} more are needed at least. The complete ones are "
-            f"kept in {folder}: go on with them by --resume and "
-            f"--budget {math.ceil(missing * each * OVERRUN / 60)}m. Received: budget={budget_seconds:.0f} s"
+            f"A pair takes {each:.0f} s here, and {missing} more are needed at least: give --budget "
+            f"{math.ceil(missing * each * OVERRUN / 60)}m. Received: budget={budget_seconds:.0f} s. {kept}"
         )
 
 
@@ -283,14 +291,11 @@ def check_alike(earlier: Sequence[RunRecord], pair: Sequence[RunRecord], folder:
             )
 
 
-def _explain(records: Sequence[RunRecord], folder: Path) -> TpuensError:
+def _explain(records: Sequence[RunRecord], logs: Path, kept: str) -> TpuensError:
     """Returns the error for the arm that ended a pair."""
     skipped = next((one for one in records if one.status == "skipped"), None)
     if skipped is not None and skipped.turns:
         return DeviceError(f"Arm {skipped.turns.arm} cannot run here: {skipped.reason}")
     failed = next(one for one in records if one.status == "failed" and one.reason != PARTNER_ENDED)
     arm = failed.turns.arm if failed.turns else "?"
-    return RunError(
-        f"Arm {arm} failed: {failed.reason} Its log is in {folder / 'logs'}. The pairs before are kept: go "
-        "on with them by --resume."
-    )
+    return RunError(f"Arm {arm} failed: {failed.reason} Its log is in {logs}. {kept}")

@@ -16,7 +16,7 @@ from ..records.store import RECORDS_FOLDER, read_folder
 from ..scenarios.table import SCENARIOS
 from ..suites import Request
 from .suite_run import PLAN_FILE
-from .turns import ARMS
+from .turns import ARMS, SETTLE_SECONDS
 
 Manner = Literal["turns", "one-process", "whole-runs"]
 Roots = tuple[Path | None, Path | None]
@@ -122,14 +122,18 @@ def choose_turns(request: Request, turns: int | None = None) -> tuple[int, float
     return turns or number, seconds
 
 
-def estimate_pair_seconds(a: Request, b: Request, turns: int | None = None) -> float:
+def estimate_pair_seconds(
+    a: Request, b: Request, turns: int | None = None, *, one_by_one: bool = False
+) -> float:
     """Returns about how long a pair takes on a 2-core machine, for want of anything measured."""
     whole = max(a.scenario.seconds, b.scenario.seconds)
     if choose_manner(a, b, (None, None)) == "whole-runs":
         return 2 * whole
-    probes = len(SCENARIOS[a.scenario.name].compares)
+    row = SCENARIOS[a.scenario.name]
+    probes = row.probes or len(row.compares)
     number, seconds = choose_turns(a, turns)
-    return max(whole, START_SECONDS + 2 * probes * number * seconds)
+    settling = SETTLE_SECONDS if one_by_one else 0
+    return settling + max(whole, START_SECONDS + 2 * probes * number * seconds)
 
 
 def check_budget(pair_seconds: float, budget_seconds: float, missing: int = MIN_PAIRS) -> None:

@@ -17,6 +17,7 @@ from ..records.record import (
     Memory,
     Metric,
     Outcomes,
+    Parameter,
     Series,
     WorkloadKey,
 )
@@ -69,6 +70,7 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True):
     """A probe as its worker describes it; see `bench.measuring.timing.Probe`. Its steps are calls."""
 
     name: str
+    parameters: dict[str, Parameter] = {}  # without the batch size, which may be what the arms differ in
     sample: Literal["block", "step"]
     min_steps: int
     max_block_steps: int

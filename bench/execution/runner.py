@@ -184,6 +184,7 @@ class _Run:
             seed=self.request.scenario.seed,
             dataset_fingerprint=fingerprint,
             variables=os.environ,
+            asked_variables=self.request.variables,
             load_before=self._before.load,
             frequency_before=self._before.frequency_hz,
         )

@@ -116,18 +116,20 @@ def load_plan(folder: Path) -> Plan:
 
 
 def find_interrupted(results: Path = Path("results")) -> Path:
-    """Returns the newest folder under results/runs.
+    """Returns the folder under results/runs that was started last of those with runs missing, else of all.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: There is none, or its plan cannot be read.
     """
-    folders = sorted(path.parent for path in (results / "runs").glob(f"*/{PLAN_FILE}"))
+    plans = (results / "runs").glob(f"*/{PLAN_FILE}")
+    newest_first = sorted(plans, key=lambda path: path.stat().st_mtime, reverse=True)
+    folders = [path.parent for path in newest_first]
     if not folders:
         raise ConfigurationError(
             "No earlier run to resume. Name its folder with --results. "
             f"Received: {results / 'runs'}, without any"
         )
-    return folders[-1]
+    return next((folder for folder in folders if find_missing(folder, load_plan(folder))), folders[0])
 
 
 def find_missing(folder: Path, plan: Plan) -> list[Request]:

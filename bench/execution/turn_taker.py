@@ -73,6 +73,7 @@ class _Taken:
 def _outline(probe: Probe) -> Outline:
     return Outline(
         name=probe.name,
+        parameters={name: value for name, value in probe.parameters.items() if name != "batch_size"},
         sample=probe.sample,
         min_steps=probe.min_steps,
         max_block_steps=probe.max_block_steps,

@@ -11,14 +11,16 @@ What works ahead, as input pipelines do, is stopped while it is not its turn.
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from ..records.record import RunRecord, Turns
+from tpuens.errors import ConfigurationError
+
+from ..records.record import Parameter, RunRecord, Turns
 from ..scenarios.table import SCENARIOS
 from ..suites import Request, Timing
 from .limits import Limits
@@ -26,6 +28,7 @@ from .live_worker import Answer, LiveWorker
 from .messages import Finish, Outline, Progress, Ready, TakeTurn, Warmed, WarmUp
 
 Arm = Literal["A", "B"]
+ProbeKey = tuple[str, tuple[tuple[str, Parameter], ...]]  # name and parameters
 ARMS: tuple[Arm, Arm] = ("A", "B")
 MOST_SINGLE_STEPS = 250  # in a turn: each is a sample in the record
 PARTNER_ENDED = "It was stopped, since the other arm of its pair had ended."
@@ -75,12 +78,12 @@ class Pair:
 
     Attributes:
         records: Of A and of B; where one has failed, the other was stopped and says so.
-        lengths: How turns were taken, probe by probe.
+        lengths: How turns were taken with each probe.
         ran_out_of_memory: Whether that seems to be why it failed.
     """
 
     records: tuple[RunRecord, RunRecord]
-    lengths: tuple[TurnLength, ...]
+    lengths: Mapping[ProbeKey, TurnLength]
     ran_out_of_memory: bool
 
     @property
@@ -99,7 +102,7 @@ def run_pair(
     limits: Limits,
     one_process: bool = False,
     one_by_one: bool = False,
-    lengths: Sequence[TurnLength] = (),
+    lengths: Mapping[ProbeKey, TurnLength] | None = None,
     on_progress: Callable[[Arm, Progress], None] = lambda arm, progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Pair:
@@ -113,10 +116,14 @@ def run_pair(
         one_process: Whether one process has both arms; both then run under one strategy, in the same tree.
         one_by_one: Whether one arm is prepared before the other starts, so that the phases of both say how
             long they take on a machine of their own, which is left alone for `SETTLE_SECONDS` before.
-        lengths: As an earlier pair of the comparison took turns; empty: to be found.
+        lengths: As an earlier pair of the comparison took turns; of other probes it is to be found.
         on_progress: Told what an arm is at.
         should_stop: Asked a few times a second whether to stop.
+
+    Raises:
+        ConfigurationError: There is no probe that both arms have.
     """
+    lengths = lengths or {}
     workers = [
         LiveWorker(
             side.request,
@@ -151,7 +158,7 @@ def run_pair(
             for worker in workers:
                 worker.stop(PARTNER_ENDED)
     a, b = (worker.make_record(side.turns, arm) for (worker, arm), side in zip(places, sides, strict=True))
-    return Pair(records=(a, b), lengths=tuple(lengths), ran_out_of_memory=out_of_memory)
+    return Pair(records=(a, b), lengths=lengths, ran_out_of_memory=out_of_memory)
 
 
 def decide_length(
@@ -230,35 +237,57 @@ class _Asking:
 def _take_turns(
     asking: _Asking,
     timing: Timing,
-    lengths: Sequence[TurnLength],
+    lengths: Mapping[ProbeKey, TurnLength],
     first: int,
     early: Mapping[int, Answer | None],
-) -> list[TurnLength]:
-    """Returns how turns were taken with each probe; both workers have finished.
+) -> dict[ProbeKey, TurnLength]:
+    """Returns how turns were taken with each probe that both arms have; both workers have finished.
 
     Raises:
         _ArmEndedError: One of them has ended before.
+        ConfigurationError: They have none in common.
     """
     order = (first, 1 - first)
     ready = [early.get(arm) or asking.wait(arm) for arm in range(2)]
     for arm in order:
         asking.hold(arm)
-    outlines = [one.probes for one in ready if isinstance(one, Ready)]
-    taken = []
-    for probe, both in enumerate(zip(*outlines, strict=True)):
+    probes = [
+        {_key(probe): (place, probe) for place, probe in enumerate(one.probes)}
+        for one in ready
+        if isinstance(one, Ready)
+    ]
+    shared = [key for key in probes[0] if key in probes[1]]
+    if not shared:
+        raise ConfigurationError(
+            "The two arms time nothing that is the same on both, such as products of one size on one kind of "
+            f"device. Received: A times {_join(probes[0])}; B times {_join(probes[1])}"
+        )
+    taken = {}
+    for key in shared:
+        places, both = zip(*(of_arm[key] for of_arm in probes), strict=True)
         warmups: dict[int, Sequence[float]] = {}
         for arm in order:
             asking.tell(arm, Progress(phase=f"warming up {both[arm].name}"))
-            warmed = asking.ask(arm, WarmUp(probe=probe, steps=timing.warmup_steps))
+            warmed = asking.ask(arm, WarmUp(probe=places[arm], steps=timing.warmup_steps))
             warmups[arm] = warmed.step_seconds if isinstance(warmed, Warmed) else ()
-        known = probe < len(lengths)
-        length = lengths[probe] if known else decide_length(both, list(warmups.values()), timing)
+        length = lengths.get(key) or decide_length(both, list(warmups.values()), timing)
         for turn in range(length.turns):
             for arm in order if turn % 2 == 0 else order[::-1]:
                 phase = f"taking turns with {both[arm].name}"
                 asking.tell(arm, Progress(phase=phase, done=turn + 1, of=length.turns))
-                asking.ask(arm, TakeTurn(probe=probe, steps=length.steps))
-        taken.append(length)
+                asking.ask(arm, TakeTurn(probe=places[arm], steps=length.steps))
+        taken[key] = length
     for arm in order:
         asking.finish(arm)
     return taken
+
+
+def _key(probe: Outline) -> ProbeKey:
+    return probe.name, tuple(sorted(probe.parameters.items()))
+
+
+def _join(keys: Iterable[ProbeKey]) -> str:
+    return "; ".join(
+        ", ".join([name, *(f"{parameter} = {value}" for parameter, value in parameters)])
+        for name, parameters in keys
+    )

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -102,6 +102,7 @@ def collect_environment(
     seed: int | None,
     dataset_fingerprint: str | None,
     variables: Mapping[str, str],
+    asked_variables: Container[str] = (),
     load_before: float | None,
     frequency_before: float | None,
     report: DeviceReport | None = None,
@@ -112,6 +113,7 @@ def collect_environment(
         seed: Of the run.
         dataset_fingerprint: Of its data.
         variables: The environment variables of the worker; those that matter are kept, scrubbed.
+        asked_variables: Names of those that the run was asked for; they matter.
         load_before: `Reading.load` taken before the run.
         frequency_before: `Reading.frequency_hz` taken before the run.
         report: The machine; None collects it, which imports TensorFlow.
@@ -144,7 +146,7 @@ def collect_environment(
         load_after=after.load,
         driver=report.driver,
         versions=report.versions | _peer_versions(),
-        variables=select_variables(variables),
+        variables=select_variables(variables, asked_variables),
         git_commit=commit,
         git_dirty=dirty,
         dataset_fingerprint=dataset_fingerprint,

@@ -4,7 +4,7 @@ import contextlib
 import getpass
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 # Settings that change how fast TensorFlow computes, or what. Names and narrow prefixes only: TF_ alone would
@@ -54,6 +54,7 @@ _PREFIXES = (
     "TF_XLA_",
 )
 
+_SECRET = re.compile("CREDENTIAL|KEY|PASSWORD|SECRET|TOKEN", re.IGNORECASE)
 _SECRETIVE = (
     (re.compile(r"(?:(?<![\w./])[A-Za-z]:[\\/]|\\\\)[^\s,;'\"]*"), "<path>"),  # Windows
     (re.compile(r"(?<![\w.])[/~][^\s,;:'\"=]*"), "<path>"),
@@ -61,13 +62,19 @@ _SECRETIVE = (
 )
 
 
-def select_variables(variables: Mapping[str, str]) -> dict[str, str]:
-    """Returns those environment variables that change how TensorFlow computes, fit to be published."""
+def select_variables(variables: Mapping[str, str], asked: Container[str] = ()) -> dict[str, str]:
+    """Returns those environment variables that change how TensorFlow computes, fit to be published.
+
+    Args:
+        variables: All of the process.
+        asked: Names of those that the run was asked for (`--env`), which count whatever they are, but for
+            what must be a secret by its name.
+    """
     home, names = _identity()
     return {
         name: scrub_text(value, home=home, names=names)
         for name, value in sorted(variables.items())
-        if name in _NAMES or name.startswith(_PREFIXES)
+        if name in _NAMES or name.startswith(_PREFIXES) or (name in asked and not _SECRET.search(name))
     }
 
 

@@ -15,20 +15,22 @@ BASELINES_FOLDER = Path("results") / "baselines"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def set_baseline(name: str, folder: Path, *, replace: bool = False, root: Path = BASELINES_FOLDER) -> Path:
-    """Copies the records of a run folder that are ok into a baseline, and returns the baseline's folder.
+def set_baseline(
+    name: str, folders: Sequence[Path], *, replace: bool = False, root: Path = BASELINES_FOLDER
+) -> Path:
+    """Copies the records of run folders that are ok into a baseline, and returns the baseline's folder.
 
     Readers see the old baseline or the new one, never half of either.
 
     Args:
         name: Letters, digits, ".", "_" and "-".
-        folder: A run folder.
+        folders: Run folders, such as of several days; the baseline that is there may be one of them.
         replace: Whether a baseline of that name may be there already.
         root: Where baselines lie.
 
     Raises:
-        ConfigurationError: The name cannot be one, is taken, or the folder holds no runs that are ok.
-        RecordError: The folder cannot be read.
+        ConfigurationError: The name cannot be one, is taken, or the folders hold no runs that are ok.
+        RecordError: A folder cannot be read.
     """
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
@@ -39,15 +41,26 @@ def set_baseline(name: str, folder: Path, *, replace: bool = False, root: Path =
         raise ConfigurationError(
             f"A baseline is not overwritten unless asked: give --replace, or another name. Received: {name!r}"
         )
-    records = [record for record in latest_records(read_folder(folder)) if record.status == "ok"]
+    runs = {record.id: record for folder in folders for record in _read(folder, root)}
+    records = [record for record in runs.values() if record.status == "ok"]
     if not records or any(record.turns for record in records):
         held = "runs of both arms of a comparison" if records else "no run that is ok"
         raise ConfigurationError(
-            f"A baseline is what one state of the code measured, by `tpuens-bench run`. Received: {folder}, "
-            f"which holds {held}"
+            f"A baseline is what one state of the code measured, by `tpuens-bench run`. "
+            f"Received: {', '.join(map(str, folders))}, with {held}"
         )
     _write(records, place, root)
     return place
+
+
+def read_baseline(name_or_path: str, root: Path = BASELINES_FOLDER) -> list[RunRecord]:
+    """Returns the records of a named baseline, or of the folder that the path names, oldest first.
+
+    Raises:
+        ConfigurationError: It is neither.
+        RecordError: It cannot be read.
+    """
+    return _read(find_baseline(name_or_path, root), root)
 
 
 def find_baseline(name_or_path: str, root: Path = BASELINES_FOLDER) -> Path:
@@ -69,6 +82,12 @@ def find_baseline(name_or_path: str, root: Path = BASELINES_FOLDER) -> Path:
 def list_baselines(root: Path = BASELINES_FOLDER) -> list[str]:
     """Returns the names of the baselines, sorted."""
     return sorted(path.name for path in root.glob("*/") if _NAME.fullmatch(path.name))
+
+
+def _read(folder: Path, root: Path) -> list[RunRecord]:
+    """Returns what counts of a folder; of a baseline all, since it may hold the same runs of several days."""
+    records = read_folder(folder)
+    return records if folder.resolve().parent == root.resolve() else latest_records(records)
 
 
 def _write(records: Sequence[RunRecord], place: Path, root: Path) -> None:

@@ -17,6 +17,7 @@ class ScenarioRow(Row):
         ignores: Settings of `Scenario` that mean nothing here; the command line leaves them as they are.
         compares: Names of the probes with which two arms of a comparison take turns; without any it cannot
             be compared so.
+        probes: How many probes have those names, where one name has several.
         works_ahead: Whether it makes batches ahead. Then a process is stopped while it is not its turn, or
             it would take the other arm's cores and begin its own turn with what it made meanwhile; and
             turns are longer, so that what is left of that does not count.
@@ -27,6 +28,7 @@ class ScenarioRow(Row):
     options: Mapping[str, str | int | float] = field(default_factory=dict)
     ignores: tuple[str, ...] = ()
     compares: tuple[str, ...] = ()
+    probes: int = 0
     works_ahead: bool = False
     tunes: tuple[str, ...] = ()
 
@@ -116,6 +118,7 @@ SCENARIOS = Table(
                 *("colour", *_LOOP, "optimizer", *_INPUT),
             ),
             compares=("matmul",),
+            probes=8,  # on two cores; one for each size
         ),
         ScenarioRow(
             name="inference",

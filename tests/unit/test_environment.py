@@ -103,6 +103,12 @@ def test_of_the_environment_variables_only_those_on_the_list_are_kept():
     }
 
 
+def test_a_variable_that_was_asked_for_is_kept_unless_its_name_is_that_of_a_secret():
+    variables = {"GLIBC_TUNABLES": "glibc.malloc.arena_max=1", "HF_TOKEN": "abc", "EDITOR": "vi"}
+    kept = select_variables(variables, asked={"GLIBC_TUNABLES", "HF_TOKEN"})
+    assert kept == {"GLIBC_TUNABLES": "glibc.malloc.arena_max=1"}
+
+
 @pytest.mark.parametrize(
     ("text", "scrubbed"),
     [

@@ -194,3 +194,13 @@ def test_a_folder_with_real_runs_is_only_gone_on_with_when_asked(tmp_path):
     (tmp_path / "items").mkdir()
     with pytest.raises(ConfigurationError, match="--resume"):
         command.selftest(results=tmp_path)
+
+
+def test_a_stopped_self_test_says_how_to_go_on(tmp_path, monkeypatch):
+    def stop(items, folder, *, tell):
+        raise InterruptedRunError("Stopped. The complete pairs are kept.")
+
+    monkeypatch.setattr("bench.execution.items.run_items", stop)
+    monkeypatch.setattr("bench.analysis.simulation.simulate", lambda on_rate: [])
+    with pytest.raises(InterruptedRunError, match=r"tpuens-bench selftest --resume --results "):
+        command.selftest(results=tmp_path / "out")

@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -60,6 +61,21 @@ def test_a_folder_without_a_plan_cannot_be_resumed(tmp_path: Path) -> None:
         suite_run.load_plan(tmp_path)
     with pytest.raises(ConfigurationError, match="No earlier run"):
         suite_run.find_interrupted(tmp_path)
+
+
+def test_without_a_name_what_was_started_last_and_is_not_finished_is_resumed(tmp_path: Path) -> None:
+    requests = plan()
+    names = ["20260101T000000Z-quick", "mine", "20260102T000000Z-quick"]  # mine sorts last, and is finished
+    for age, name in enumerate(names):
+        folder = tmp_path / "runs" / name
+        suite_run.save_plan(folder, suite_run.Plan(suite="quick", requests=tuple(requests[:1])))
+        os.utime(folder / suite_run.PLAN_FILE, (age, age))
+    write_record(tmp_path / "runs" / "mine", make_record(requests[0], tmp_path))
+    assert suite_run.find_interrupted(tmp_path).name == names[2]
+    write_record(tmp_path / "runs" / names[2], make_record(requests[0], tmp_path))
+    assert suite_run.find_interrupted(tmp_path).name == names[0]
+    write_record(tmp_path / "runs" / names[0], make_record(requests[0], tmp_path))
+    assert suite_run.find_interrupted(tmp_path).name == names[2]
 
 
 def test_the_time_left_is_corrected_by_how_the_finished_runs_went() -> None:

@@ -4,7 +4,7 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -25,7 +25,16 @@ from bench.execution.messages import (
     Outline,
     Progress,
 )
-from bench.execution.turns import PARTNER_ENDED, Arm, Pair, Side, TurnLength, decide_length, run_pair
+from bench.execution.turns import (
+    PARTNER_ENDED,
+    Arm,
+    Pair,
+    ProbeKey,
+    Side,
+    TurnLength,
+    decide_length,
+    run_pair,
+)
 from bench.records.record import RunRecord, Turns
 from bench.records.store import read_folder
 from bench.suites import Request, Scenario, Timing
@@ -34,6 +43,7 @@ from tpuens.training.interrupts import StopRequest
 
 TIMING = Timing(warmup_steps=2, blocks=4, block_seconds=1.0)
 SCENARIO = Scenario(name="train-step", timing=TIMING, seconds=12.0)
+COMPUTE = ("compute", ())
 REQUEST = Request(suite="compare", scenario=SCENARIO, strategy="cpu")
 
 # Says what it does in a file that both arms share, and what it measured as a worker would. In plain JSON, so
@@ -59,7 +69,9 @@ if fault == "starts slowly":
     time.sleep(0.3)
 with open(said, "a") as file:
     file.write(f"{{arm}} prepared\\n")
-send("ready", probes=[{{"name": "compute", "sample": "block", "min_steps": 1, "max_block_steps": 100}}])
+probe = {{"name": "compute", "sample": "block", "min_steps": 1, "max_block_steps": 100}}
+other = {{**probe, "parameters": {{"n": 3}}}}
+send("ready", probes={{"times more": [other, probe], "times another": [other]}}.get(fault, [probe]))
 turns = []
 whole = fault == "whole" or fault.startswith("whole after") and starts > 1
 if whole:
@@ -69,14 +81,14 @@ if whole:
 for line in () if whole else sys.stdin:
     order = json.loads(line)
     with open(said, "a") as file:
-        file.write(f"{{arm}} {{order['type']}} {{order.get('steps', '')}}\\n")
+        file.write(f"{{arm}} {{order['type']}} {{order.get('steps', '')}} {{order.get('probe', '')}}\\n")
     if order["type"] == "warm-up":
         send("warmed", step_seconds=[pace] * order["steps"])
     elif order["type"] == "finish":
         break
     elif turns and (fault == "dies" or fault == "dies at the third start" and starts == 3):
         raise ValueError("the disk is purple")
-    elif turns and fault in ("is killed", "whole after a kill"):
+    elif turns and (fault in ("is killed", "whole after a kill") or starts == 3 and fault == "killed later"):
         os.kill(os.getpid(), 9)
     else:
         turns.append(pace * order["steps"])
@@ -106,7 +118,7 @@ def pair(
     b: list[str],
     *,
     number: int = 0,
-    lengths: tuple[TurnLength, ...] = (),
+    lengths: Mapping[ProbeKey, TurnLength] | None = None,
     request: Request = REQUEST,
     one_by_one: bool = False,
 ) -> Pair:
@@ -131,10 +143,25 @@ def test_two_arms_take_turns_in_the_order_a_b_b_a_after_their_warm_ups(tmp_path:
     assert done.complete, done.records
     assert said(tmp_path, "take-turn") == list("ABBAABBA")
     assert said(tmp_path, "warm-up") == said(tmp_path, "finish") == list("AB")
-    assert done.lengths == (TurnLength(steps=2, turns=4),)  # a second of the slower arm
+    assert done.lengths == {COMPUTE: TurnLength(steps=2, turns=4)}  # a second of the slower arm
     a, b = done.records
     assert [record.turns.arm for record in (a, b) if record.turns] == ["A", "B"]
     assert (a.series[0].seconds, b.series[0].seconds) == ((0.5,) * 4, (1.0,) * 4)
+
+
+def test_arms_take_turns_with_the_probes_that_both_have(tmp_path: Path) -> None:
+    done = pair(tmp_path, worker(tmp_path, "A", fault="times more"), worker(tmp_path, "B"))
+    assert done.complete, done.records
+    assert list(done.lengths) == [COMPUTE]
+    lines = (tmp_path / "said").read_text().splitlines()
+    assert {line for line in lines if "take-turn" in line} == {"A take-turn 4 1", "B take-turn 4 0"}
+    both = worker(tmp_path, "A", fault="times more"), worker(tmp_path, "B", fault="times more")
+    assert list(pair(tmp_path, *both).lengths) == [("compute", (("n", 3),)), COMPUTE]
+
+
+def test_arms_with_no_probe_in_common_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="A times compute; B times compute, n = 3"):
+        pair(tmp_path, worker(tmp_path, "A"), worker(tmp_path, "B", fault="times another"))
 
 
 def test_arms_can_be_prepared_one_after_the_other_after_a_rest(
@@ -207,7 +234,7 @@ def test_a_held_worker_stands_still_and_can_be_ended(tmp_path: Path) -> None:
 
 
 def test_the_arm_that_starts_alternates_and_the_length_of_turns_is_kept(tmp_path: Path) -> None:
-    kept = (TurnLength(steps=7, turns=2),)
+    kept = {COMPUTE: TurnLength(steps=7, turns=2)}
     done = pair(tmp_path, worker(tmp_path, "A"), worker(tmp_path, "B"), number=1, lengths=kept)
     assert said(tmp_path, "take-turn") == list("BAAB")
     assert done.lengths == kept
@@ -275,6 +302,7 @@ def compare(
         limits=Limits(seconds=20.0, memory_bytes=2**33),
         turns=2,
         roots=roots,
+        advice="Go on with: this",
         observer=ComparisonObserver(on_pair=budget.pass_on, on_progress=on_progress),
         commands=commands,
         clock=budget.read,
@@ -310,14 +338,16 @@ def test_pairs_that_take_far_longer_than_the_budget_allows_end_it(
     tmp_path: Path,
 ) -> None:
     workers = worker(tmp_path, "A"), worker(tmp_path, "B")
-    with pytest.raises(ConfigurationError, match="A pair takes 100 s"):
+    with pytest.raises(
+        ConfigurationError, match=r"A pair takes 100 s.*--budget 11m.*kept in .*out\. Go on with: this"
+    ):
         compare(tmp_path, workers, Budget(100.0))
     assert len(list_pairs(tmp_path / "out")) == 2
 
 
 def test_a_failed_pair_keeps_those_before_it_and_the_comparison_goes_on_where_it_was(tmp_path: Path) -> None:
     fails = worker(tmp_path, "B", fault="dies at the third start")
-    with pytest.raises(RunError, match=r"Arm B failed.*exit code 1.*--resume"):
+    with pytest.raises(RunError, match=r"Arm B failed.*exit code 1.*kept in .*out\. Go on with: this"):
         compare(tmp_path, (worker(tmp_path, "A"), fails), Budget(1.0))
     assert len(list_pairs(tmp_path / "out")) == 4
     budget = Budget(1.0)
@@ -354,7 +384,7 @@ def test_an_interrupt_keeps_the_complete_pairs_and_says_how_to_go_on(
         stop.requested = pair == 3 and progress.done == 1
 
     workers = worker(tmp_path, "A"), worker(tmp_path, "B")
-    with pytest.raises(InterruptedRunError, match="compare --resume --results"):
+    with pytest.raises(InterruptedRunError, match=r"Stopped\..*kept in .*out\. Go on with: this"):
         compare(tmp_path, workers, Budget(1.0), on_progress=interrupt)
     assert len(list_pairs(tmp_path / "out")) == len(read_folder(tmp_path / "out")) == 4
 
@@ -371,6 +401,14 @@ def test_arms_that_memory_does_not_hold_together_run_whole(tmp_path: Path) -> No
     records = compare(tmp_path, workers, Budget(10.0))
     assert said(tmp_path, "whole") == list("ABBA" * 3)
     assert {record.turns.manner for record in records if record.turns} == {"whole-runs"}
+
+
+def test_a_comparison_that_has_taken_turns_is_not_mixed_with_whole_runs(tmp_path: Path) -> None:
+    workers = worker(tmp_path, "A"), worker(tmp_path, "B", fault="killed later")
+    with pytest.raises(RunError, match=r"Arm B failed.*SIGKILL.*Go on with: this"):
+        compare(tmp_path, workers, Budget(10.0))
+    assert len(list_pairs(tmp_path / "out")) == 4
+    assert not said(tmp_path, "whole")
 
 
 def test_a_tpu_takes_one_process_and_scenarios_without_a_step_cannot_be_compared(tmp_path: Path) -> None:
