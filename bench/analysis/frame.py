@@ -9,6 +9,7 @@ import msgspec
 
 from ..records.record import Caution, RunRecord, Series
 from ..records.store import read_folder
+from .roofline import share_flops
 from .statistics import Percentile, describe, waiting_verdict
 from .summary import series_row
 
@@ -56,10 +57,10 @@ def load_frame(*folders: str | Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    records = {record.id: record for folder in folders for record in read_folder(Path(folder))}
+    found = {record.id: record for folder in folders for record in read_folder(Path(folder))}
     rows = [
         facts | dict.fromkeys(_FIGURES) | figures
-        for record in records.values()
+        for record in share_flops(list(found.values()))
         for facts in [_record_facts(record)]
         for figures in ([_series_figures(series, record) for series in record.series] or [{}])
     ]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
-from ..records.floors import Floor, floor_state
+from ..records.floors import Floor, calibrate_call, floor_state
 from ..records.record import Series
 from .gates import Check, Pair, Verdict, series_key
 from .labels import reading_text
@@ -43,7 +43,9 @@ def check_speed(pair: Pair, thresholds: Thresholds, *, floor: Floor | None, erro
     threshold = thresholds.of("speed", pair.workload.scenario)
     environment = pair.new[0].environment
     state = floor_state(floor, environment, datetime.now(timezone.utc)) if environment else "missing"
-    advice = "" if state == "fresh" else f"; the noise floor is {state} (tpuens-bench calibrate)"
+    turns = pair.new[0].turns
+    call = calibrate_call(pair.workload.scenario, turns.manner if turns else "turns")
+    advice = "" if state == "fresh" else f"; the noise floor is {state} ({call})"
     for reading in list_readings(pair):
         wall = _interval(reading, "wall")
         judgement = judge(

@@ -36,6 +36,13 @@ def calibrate(
     results: Annotated[
         Path | None, typer.Option(help="Folder for the records (default results/comparisons/…).")
     ] = None,
+    whole_runs: Annotated[
+        bool,
+        typer.Option(
+            "--whole-runs",
+            help="Run after run rather than in turns, as `check --against` compares on a TPU.",
+        ),
+    ] = False,
     time_limit: TimeLimit = 3600.0,
     memory_limit: MemoryLimit = None,
 ) -> None:
@@ -60,6 +67,7 @@ def calibrate(
                 folder / scenario.name,
                 budget_seconds=seconds,
                 precision=None,
+                whole_runs=whole_runs,
                 limits=limits,
                 advice=f"Go on with the same call and --results {folder}",
                 observer=progress.observer,

@@ -64,6 +64,7 @@ def run_comparison(
     min_pairs: int = MIN_PAIRS,
     turns: int | None = None,
     one_by_one: bool = False,
+    whole_runs: bool = False,
     advice: str = "",
     observer: ComparisonObserver | None = None,
     commands: Commands = (None, None),
@@ -86,6 +87,7 @@ def run_comparison(
         min_pairs: So many at least.
         turns: Of each arm with each probe, in a pair; None leaves it to the scenario.
         one_by_one: Whether the arms of a pair are prepared one after the other; see `run_pair`.
+        whole_runs: Whether each run is made by itself, even where the arms could take turns.
         advice: How to go on with what is kept, for the message of whatever ends it early.
         observer: Who is told how it goes.
         commands: Other programs in the workers' place, for tests.
@@ -100,11 +102,12 @@ def run_comparison(
     """
     check_comparable(a, b)
     a, b = (_time_in_turns(request, turns) for request in (a, b))
-    estimate = estimate_pair_seconds(a, b, turns, one_by_one=one_by_one)
     records = list_pairs(folder)
+    before = records[0].turns if records else None
+    manner = before.manner if before else "whole-runs" if whole_runs else choose_manner(a, b, roots)
+    estimate = estimate_pair_seconds(a, b, manner, turns, one_by_one=one_by_one)
     check_budget(estimate, budget_seconds, min_pairs - len(records) // 2)
     plan = open_plan(folder, a, b)
-    before = records[0].turns if records else None
     run = _Run(
         plan=plan,
         folder=folder,
@@ -112,7 +115,7 @@ def run_comparison(
         limits=limits,
         observer=observer or ComparisonObserver(),
         commands=commands,
-        manner=before.manner if before else choose_manner(a, b, roots),
+        manner=manner,
         one_by_one=one_by_one,
         advice=advice,
         earlier=records[:2],

@@ -123,11 +123,11 @@ def choose_turns(request: Request, turns: int | None = None) -> tuple[int, float
 
 
 def estimate_pair_seconds(
-    a: Request, b: Request, turns: int | None = None, *, one_by_one: bool = False
+    a: Request, b: Request, manner: Manner, turns: int | None = None, *, one_by_one: bool = False
 ) -> float:
     """Returns about how long a pair takes on a 2-core machine, for want of anything measured."""
     whole = max(a.scenario.seconds, b.scenario.seconds)
-    if choose_manner(a, b, (None, None)) == "whole-runs":
+    if manner == "whole-runs":
         return 2 * whole
     row = SCENARIOS[a.scenario.name]
     probes = row.probes or len(row.compares)

@@ -35,6 +35,11 @@ def save_floor(floor: Floor, folder: Path | None = None) -> Path:
     return save_kept(floor, kept_path(_KIND, floor.fingerprint, floor.scenario_class, folder))
 
 
+def calibrate_call(scenario: str, manner: str) -> str:
+    """Returns the command that measures the floor of a scenario whose runs were made in that manner."""
+    return f"tpuens-bench calibrate {scenario}" + (" --whole-runs" if manner == "whole-runs" else "")
+
+
 def load_floor(fingerprint: str, scenario_class: str, folder: Path | None = None) -> Floor | None:
     """Returns the floor of a class of scenarios on a machine; None where none was measured.
 

@@ -40,6 +40,10 @@ def junit_xml(result: CheckResult, title: str, required: Collection[Gate] = ()) 
     for gate in required:
         if all(check.gate != gate for check in result.checks):
             add("required", gate, "error", "required, but nothing on both sides told it")
+    for strategy in result.lost if required else ():
+        add(
+            "required", strategy, "error", "the baseline has runs under this strategy, and here there is none"
+        )
     names = {"failure": "failures", "error": "errors", "skipped": "skipped"}
     suite.set("tests", str(len(suite)))
     for outcome, count in counts.items():

@@ -6,6 +6,7 @@ from ..analysis.compare import EFFECTS, Comparison, Reading, compare_records, st
 from ..analysis.labels import describe_run
 from ..analysis.matching import has_complete_pair, split_arms
 from ..analysis.ratios import CLOCK_NAMES, Interval
+from ..records.floors import calibrate_call
 from ..records.record import RunRecord
 from .numbers import format_percent, plain
 from .tables import Table, markdown_table, markdown_text
@@ -64,13 +65,14 @@ def ratio_text(interval: Interval | None) -> str:
 
 def floor_text(reading: Reading) -> str:
     """Returns the noise floor with its state, or what to do for one."""
-    floor = reading.floor
+    floor, match = reading.floor, reading.match
+    call = calibrate_call(match.a[0].workload.scenario, match.manner)
     if floor is None:
-        return f"not measured here: tpuens-bench calibrate {reading.match.a[0].workload.scenario}"
+        return f"not measured here: {call}"
     sizes = f"{format_percent(floor.wall)} of wall time"
     if floor.cpu is not None:
         sizes += f", {format_percent(floor.cpu)} of CPU time"
-    renew = "; renew it by tpuens-bench calibrate" if reading.floor_state.startswith("stale") else ""
+    renew = f"; renew it by {call}" if reading.floor_state.startswith("stale") else ""
     return f"{sizes} ({reading.floor_state}{renew})"
 
 
@@ -103,7 +105,7 @@ def _how(reading: Reading) -> str:
     match = reading.match
     words = [f"{len(match.a)} pair{'s' if len(match.a) > 1 else ''} of processes", _MANNERS[match.manner]]
     if match.division == "fixed":
-        words.append("division fixed: one configuration on both machines")
+        words.append("division fixed: one configuration on both, but for what belongs to the device")
     elif match.division == "tuned":
         words.append("division tuned: on each machine its best configuration")
     if reading.reference:

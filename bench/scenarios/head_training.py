@@ -75,7 +75,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
     start = head.get_weights()
     trained = {}
     for name, train in trainings.items():
-        with phases("first_step"):  # traces, and fills the cache of images
+        with phases("first_training"):  # traces, and fills the cache of images
             head.set_weights(start)
             train()
             trained[name] = head.get_weights()

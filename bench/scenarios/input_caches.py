@@ -85,7 +85,7 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
         )
     plain = make_pipeline(request, examples, cache="none")
     sources, held = list_sources(request, plain, batch.global_, phases)
-    with phases("first_step"):
+    with phases("first_epochs"):
         probes = [
             make(source, batch.global_)
             for source in sources

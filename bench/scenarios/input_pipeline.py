@@ -90,7 +90,8 @@ def prepare(request: Request, strategy: Any, phases: Phases) -> Workload:
                 name="input",
                 step=step,
                 fence=lambda: None,  # a batch is on the host when next() returns
-                examples_per_step=batch.global_ * delivery.burst,
+                examples_per_step=batch.global_,
+                steps_per_call=delivery.burst,
                 parameters={},
                 lead_steps=1,  # what is ready when a turn begins
                 in_process=delivery.in_process,

@@ -12,7 +12,7 @@ def make_synchronise_probes(trainer: Trainer, phases: Phases) -> tuple[Probe, ..
     """Returns the probe that sums tensors shaped like the gradients; none where there is but one replica."""
     if trainer.strategy.num_replicas_in_sync == 1:
         return ()
-    with phases("trace"):
+    with phases("trace_exchange"):  # a measurement of ours; training traces its own
         pending: list[Callable[[], object]] = [trainer.step.exchange()]
         pending[0]()
 

@@ -13,6 +13,7 @@ from bench.analysis.thresholds import Thresholds
 from bench.records.floors import Floor
 from bench.records.record import Memory, Metric, Outcomes, RunRecord, Turns
 from bench.reporting.check_report import conclude
+from bench.reporting.junit import junit_xml
 from tpuens.errors import ConfigurationError
 
 
@@ -368,5 +369,7 @@ def test_a_strategy_that_is_gone_is_no_pass(days, records) -> None:
     new, baseline = days(seed=2), days()
     result = check(new, [*baseline, *days(configuration={"strategy": "gpu"})])
     assert (result.lost, result.exit_code(), result.exit_code(["memory"])) == (("gpu",), 0, 2)
+    assert b'errors="0"' in junit_xml(result, "title")
+    assert b'errors="1"' in junit_xml(result, "title", ["memory"])
     assert "the baseline has runs under gpu, and here there is none" in conclude(result)
     assert not check(new, baseline).lost

@@ -116,6 +116,7 @@ def test_whole_runs_have_a_noise_floor_of_their_own(records: Any) -> None:
     assert floor_class(whole[0], "whole-runs") != floor_class(whole[0], "turns")
     text = comparison_text(compare_records(*split_arms(whole)))
     assert "A B B A" in text
+    assert "not measured here: tpuens-bench calibrate train-step --whole-runs" in text
 
 
 def test_equal_arms_make_a_noise_floor_and_unlike_ones_do_not(records: Any) -> None:

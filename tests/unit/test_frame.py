@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bench.analysis.frame import load_frame
-from bench.records.record import Metric
+from bench.records.record import Accelerator, Flops, Metric
 from bench.records.store import RecordError, write_record
 
 
@@ -61,6 +61,17 @@ def test_a_failed_run_is_one_row_with_its_reason(records, tmp_path):
     assert (row["status"], row["reason"]) == ("failed", "Out of memory.")
     assert pd.isna(row["examples_per_second"])
     assert pd.isna(row["series"])
+
+
+def test_repeats_whose_flops_were_not_counted_have_the_first_ones(records, tmp_path):
+    counted = Flops(per_example=1e9, of="training step", method="hlo-cost-analysis")
+    environment = records.environment(accelerators=(Accelerator(kind="gpu", model="NVIDIA A100-SXM4-40GB"),))
+    for flops in (counted, None):
+        gpu = {"strategy": "gpu", "num_replicas": 1, "float32_arithmetic": "tf32"}
+        series = (records.series(),)
+        run = records.record(configuration=gpu, environment=environment, flops=flops, series=series)
+        write_record(tmp_path, run)
+    assert load_frame(tmp_path).mfu.notna().all()
 
 
 def test_folders_are_joined_and_a_record_met_twice_counts_once(records, tmp_path):
