@@ -68,14 +68,14 @@ def print_described(described: Mapping[str, Mapping[str, Any]], title: str = "")
         title: Stands above the names.
     """
     whole = described["ensemble"]
-    scored = [name for name in _SCORES if "log_loss" in whole]
+    scored = list(_SCORES) if any("log_loss" in row for row in described.values()) else []
     heads = [_SCORES[name] for name in scored]
     table = Table(title, *heads[:1], *(["95 %"] if scored else []), *heads[1:])
     for name, row in described.items():
         cells = [_format(row.get(column)) for column in scored]
         if scored:
-            low, high = row["accuracy_interval"]
-            cells.insert(1, f"{low:.3f}–{high:.3f}")
+            bounds = row.get("accuracy_interval")
+            cells.insert(1, "–".join(f"{bound:.3f}" for bound in bounds) if bounds else "not defined")
         table.add_row(name, *cells)
     console = Console()
     console.print(table)

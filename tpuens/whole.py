@@ -16,7 +16,7 @@ def whole_file(path: Path, refusal: str, *, part: Path | None = None) -> Iterato
     Where the block fails, nothing of it is left, and what lay under the name before stays.
 
     Args:
-        path: The name.
+        path: The name; its folder is made where it is missing.
         refusal: What to say where it cannot be written: the rule, and what would do.
         part: The path to write to; in the same folder. None for the name with ``.part`` behind it.
 
@@ -25,6 +25,7 @@ def whole_file(path: Path, refusal: str, *, part: Path | None = None) -> Iterato
     """
     part = part or path.with_name(f"{path.name}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         part.replace(path)
     except OSError as error:

@@ -109,6 +109,14 @@ def test_both_workers_refuse_a_folder_that_holds_a_run(
     assert "on worker 0" in other[1]
 
 
+def test_workers_whose_folder_is_not_shared_refuse_to_begin(tmp_path: Path) -> None:
+    chief, other = run_workers("train", (tmp_path / "one", tmp_path / "two"))
+    assert other[0] == 2, other
+    assert "on a file system that they share" in other[1]
+    assert chief[0] == 1, chief
+    assert "on worker 1" in chief[1]
+
+
 def test_workers_whose_folder_is_not_shared_refuse_to_resume(
     stopped: tuple[Path, list[tuple[int, str, str]]], tmp_path: Path
 ) -> None:

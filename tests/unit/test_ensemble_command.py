@@ -117,6 +117,19 @@ def test_weights_that_are_given_choose_the_weighted_mean(runs: list[Path]) -> No
     assert (report["ensemble"]["method"], report["2: two"]["weight"]) == ("weighted", 0.75)
 
 
+def test_ranks_are_scored_by_the_area_under_the_curve_alone(runs: list[Path], tmp_path: Path) -> None:
+    report = json.loads(call(*runs, "--method", "rank", "--json").stdout)
+    assert {"top_1_accuracy", "log_loss"} <= set(report["1: one"])
+    scores = {"top_1_accuracy", "log_loss", "macro_f1", "macro_roc_auc", "expected_calibration_error"}
+    assert scores & set(report["ensemble"]) == {"macro_roc_auc"}
+    (row,) = [line for line in call(*runs, "--method", "rank").output.splitlines() if "│ ensemble" in line]
+    assert row.count("not defined") == 5
+    sample = tmp_path / "sample.csv"
+    sample.write_text("id,label\n" + "".join(f"kaggle_{number},0\n" for number in range(40)))
+    wanted = "--submission", tmp_path / "s.csv", "--sample-submission", sample
+    assert "tell no class" in refusal(*runs, "--method", "rank", "--split", "kaggle", *wanted)
+
+
 def test_calls_that_cannot_be_used_are_refused(runs: list[Path]) -> None:
     file = runs[0] / "predictions" / "test.npz"
     assert "'0.5;0.5'" in refusal(*runs, "--weights", "0.5;0.5")
@@ -128,6 +141,7 @@ def test_calls_that_cannot_be_used_are_refused(runs: list[Path]) -> None:
     assert "all unlabelled" in refusal(*runs, "--search", "log_loss", "--fit", "kaggle")
     assert "folds.npz" in refusal(*runs, "--search", "log_loss", "--fit", "folds")
     assert "at least two members" in refusal(file)
+    assert "--split names a part of runs" in refusal(file, file, "--split", "validation")
     validation = runs[1] / "predictions" / "validation.npz"
     assert "only there: test_0, test_1, test_10" in refusal(file, validation)
 

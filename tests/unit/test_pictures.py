@@ -213,12 +213,15 @@ def test_nothing_is_cut_off_at_the_edge(tmp_path: Path) -> None:
 
 def test_a_picture_that_cannot_be_written_is_one_message_and_no_half_file(tmp_path: Path) -> None:
     rows = [{"rate": 1, "f1": 0.5}]
+    (tmp_path / "file").touch()
     with pytest.raises(DataError, match="make room or choose another file"):
-        draw_sweep(rows, tmp_path / "nowhere" / "sweep.png", x="rate", metric="f1")
+        draw_sweep(rows, tmp_path / "file" / "sweep.png", x="rate", metric="f1")
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(DataError, match="make room or choose another file"):
         draw_sweep(rows, tmp_path / "folder.png", x="rate", metric="f1")
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
+    draw_sweep(rows, tmp_path / "new" / "sweep.png", x="rate", metric="f1")
+    assert (tmp_path / "new" / "sweep.png").exists()
 
 
 def test_a_thousand_classes_are_drawn_without_their_names(figures: list[Any], tmp_path: Path) -> None:

@@ -43,6 +43,13 @@ def test_predictions_stream_to_disk_and_memory_holds_a_batch(tmp_path: Path) -> 
     assert (load_predictions(tmp_path / "p.npz").probabilities == batch[0]).all()
 
 
+def test_predictions_can_be_read_by_whom_other_files_can(tmp_path: Path) -> None:
+    rows = np.array([[0.5, 0.5]], np.float32)
+    save_predictions(tmp_path / "new" / "p.npz", label_predictions(unlabelled(1, 2), rows, "one"))
+    (tmp_path / "other").touch()
+    assert (tmp_path / "new" / "p.npz").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 @pytest.mark.parametrize("ending", [DataError("corrupt"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
 def test_predictions_that_end_early_leave_what_was_there(ending: BaseException, tmp_path: Path) -> None:
     rows = np.array([[0.5, 0.5]], np.float32)

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from ..errors import ConfigurationError
-from .options import Json, parse_numbers
+from .options import Json, list_given, parse_numbers
 
 
 def ensemble(
+    context: typer.Context,
     members: Annotated[list[Path], typer.Argument(help="Prediction files, or folders of runs.")],
     method: Annotated[
         str | None,
@@ -57,6 +58,11 @@ def ensemble(
         raise ConfigurationError(
             "--sample-submission says what --submission is to look like: name the file to write. "
             f"Received: sample_submission={str(sample_submission)!r} alone"
+        )
+    if "--split" in list_given(context) and not any(path.is_dir() for path in members):
+        raise ConfigurationError(
+            "--split names a part of runs, and these members are prediction files, each of one part. "
+            f"Received: split={split!r}"
         )
     default = "mean" if weights is None and search is None else "weighted"
     config = EnsembleConfig(

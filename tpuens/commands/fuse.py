@@ -5,11 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import ConfigurationError
 from ..quiet import import_tensorflow_quietly
-from .options import DataDir, StrategyName, parse_numbers, resolve_data_dir
+from .options import DataDir, StrategyName, list_given, parse_numbers, resolve_data_dir
 
 
 def fuse(
+    context: typer.Context,
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs over one split.")],
     output: Annotated[Path, typer.Option(help="The folder to write.")],
     train: Annotated[
@@ -27,6 +29,12 @@ def fuse(
     data_dir: DataDir = None,
 ) -> None:
     """Join finished runs in one network, with a weight for each, and export it."""
+    unheeded = [name for name in list_given(context) if name in ("--epochs", "--learning-rate")]
+    if unheeded and train != "all":
+        raise ConfigurationError(
+            "Members are trained on with --train all alone: add it, or leave these out. "
+            f"Received: {', '.join(unheeded)} with train={train!r}"
+        )
     shares = None if weights is None else parse_numbers(weights, "Weights")
     import_tensorflow_quietly()
     from ..progress import TrainProgress

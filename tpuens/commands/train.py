@@ -111,7 +111,7 @@ def train(
         dataset=data,
         data_dir=resolve_data_dir(data_dir),
         backbone=backbone,
-        weights=None if weights == "none" else weights,
+        weights=_resolve_weights(weights),
         head_blocks=head_blocks,
         dropout=dropout,
         image_size=image_size,
@@ -159,6 +159,13 @@ def _refuse_unheeded(context: typer.Context) -> None:
             "A run goes on as it was configured: beside --resume give --epochs and --data-dir at the most. "
             f"Received: {', '.join(given)}"
         )
+
+
+def _resolve_weights(weights: str | None) -> str | None:
+    """Returns a file of weights as one that stays the same when the current folder changes."""
+    if weights is None or weights == "none":
+        return None
+    return str(Path(weights).expanduser().absolute()) if weights.endswith((".h5", ".keras")) else weights
 
 
 def _refuse_without(context: typer.Context, split: str, loss: str, freeze_epochs: int) -> None:

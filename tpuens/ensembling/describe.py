@@ -13,8 +13,8 @@ def describe_evaluation(evaluation: Evaluation, names: Sequence[str]) -> dict[st
 
     A row holds, where there is one: ``weight``, ``temperature``, the scores by name, ``accuracy_interval``
     (95 %). The ensemble's has besides ``method``, ``search``, ``fitted_on``, ``scored_on``, and
-    ``log_loss_gain``, but of ranks: the member it is compared with, the mean, its interval, and the verdict
-    in words.
+    ``log_loss_gain``: the member it is compared with, the mean, its interval, and the verdict in words. An
+    ensemble of ranks, which are no probabilities, has of all these scores the area under the ROC curve alone.
 
     Args:
         evaluation: From `evaluate_ensemble`.
@@ -72,5 +72,8 @@ def format_basis(ensemble: Mapping[str, Any]) -> list[str]:
 
 def _score(predictions: Predictions) -> dict[str, Any]:
     scores = score_predictions(predictions)
+    if predictions.ranks:
+        area = scores.macro_roc_auc
+        return {} if area is None else {"macro_roc_auc": area}
     right = round(scores.top_1_accuracy * len(predictions))
     return scores.as_dict() | {"accuracy_interval": list(accuracy_interval(right, len(predictions)))}

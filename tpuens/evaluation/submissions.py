@@ -30,7 +30,7 @@ def write_submission(
             ask for, and probabilities without one.
 
     Raises:
-        ConfigurationError: One label was asked for where classes do not exclude each other.
+        ConfigurationError: One label was asked for where classes do not exclude each other, or of ranks.
         DataError: The sample cannot be read, or its columns or ids are not those of the predictions; or the
             file cannot be written.
     """
@@ -41,6 +41,11 @@ def write_submission(
         raise ConfigurationError(
             "A submission of one label an example needs classes that exclude each other. "
             f"Received: {predictions.source}, which gives every class a probability of its own"
+        )
+    if kind == "label" and predictions.ranks:
+        raise ConfigurationError(
+            "Ranks order the examples of a class, and tell no class of an example: combine by another "
+            f"--method for labels. Received: {predictions.source}, which holds ranks"
         )
     columns = list(predictions.class_names) if kind == "probabilities" else ["label"]
     ids: list[str] = [str(one) for one in predictions.ids]
@@ -57,10 +62,8 @@ def write_submission(
         cells = [[_format(value) for value in row] for row in rows[:, order]]
     lines = [header, *([one, *values] for one, values in zip(wanted, cells, strict=True))]
     refusal = "The submission cannot be written: make room or choose another file."
-    with whole_file(path, refusal) as part:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(lines)
+    with whole_file(path, refusal) as part, part.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(lines)
 
 
 def _read_sample(sample: DataPath) -> tuple[list[str], list[str]]:

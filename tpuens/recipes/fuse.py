@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from ..data.examples import Examples
 from ..ensembling.combine import align_predictions, arithmetic_mean, check_weights
@@ -159,6 +160,8 @@ class _Work:
         """Makes the output's folder and loads the data of the first member, which is that of all."""
         first = members[0]
         config = replace(first.config, data_dir=data_dir or first.config.data_dir, views=("plain",))
+        if config.deterministic:
+            tf.config.experimental.enable_op_determinism()
         observer.on_status(f"loading {config.dataset}")
         with passed_by_all(strategy):
             if is_chief(strategy):

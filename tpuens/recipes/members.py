@@ -76,18 +76,20 @@ def _check_same_split(first: Member, member: Member) -> None:
             )
 
 
-def load_member_parts(config: TrainConfig, folder: RunFolder) -> dict[str, Examples]:
-    """Returns the parts of the data that a run was made with.
+def load_member_parts(config: TrainConfig, folder: RunFolder, only: str | None = None) -> dict[str, Examples]:
+    """Returns the parts of the data that a run was made with; all, or only one.
 
     Raises:
         DataError: The data is another now.
     """
     parts = load_parts(config)[0]
+    if only is not None:
+        parts = {only: parts[only]}
     split = folder.read_json("split.json")
     for name, examples in parts.items():
         if examples.ids.tolist() != split[name]:
             raise DataError(
-                f"The {name} part of {config.dataset} is not what the runs were made with: give the same "
+                f"The {name} part of {config.dataset} is not what the run was made with: give the same "
                 f"files with --data-dir. Received: {config.data_dir or 'the data where it usually lies'}"
             )
     return parts

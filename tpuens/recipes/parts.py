@@ -78,8 +78,13 @@ def weigh_classes(config: TrainConfig, train_part: Examples) -> LossConfig:
 
 
 def _check_labels(examples: Examples, loss: LossConfig) -> None:
-    """Refuses a loss that is not for labels of this kind."""
+    """Refuses labels that tell nothing, and a loss that is not for labels of this kind."""
     is_sigmoid = activation_of(loss.name) == "sigmoid"
+    if len(examples.class_names) < 2 and not is_sigmoid:
+        raise ConfigurationError(
+            "Classes that exclude each other are two at least: add examples of another one. "
+            f"Received: {examples.dataset!r}, whose only class is {', '.join(examples.class_names)}"
+        )
     if examples.is_multi_label and not is_sigmoid:
         other = int((examples.known_labels.sum(axis=1) != 1).argmax())  # the first, if any is so
         names = [examples.class_names[one] for one in np.flatnonzero(examples.known_labels[other])]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InterruptedRunError
+from ..errors import ConfigurationError, InterruptedRunError
 from ..evaluation.metrics import Scores, compute_scores
 from ..training.checkpoints import Checkpoints
 from ..training.interrupts import StopRequest
@@ -83,6 +83,11 @@ class PhaseRun:
             later: The rows that an interrupted run has left of this phase.
         """
         epoch, steps_done = self._checkpoints.restore(self._observer.on_status)
+        if steps_done and epoch >= self._phase.epochs:
+            raise ConfigurationError(
+                f"A run goes on, never back: it was stopped within epoch {epoch + 1} of its phase, so give "
+                f"{epoch + 1} epochs or more. Received: epochs={self._phase.epochs} for {self._folder.path}"
+            )
         rows = later[:epoch]
         for number in range(epoch, self._phase.epochs):
             if self._has_stalled(rows):
@@ -111,6 +116,8 @@ class PhaseRun:
     def _train_epoch(self, epoch: int, number: int, steps_done: int) -> dict[str, Any]:
         """Trains and validates; `epoch` counts from the run's start, `number` from the phase's."""
         saved = time.monotonic()
+        if self._is_chief:
+            self._folder.model.unlink(missing_ok=True)  # of fewer epochs; it says that the run is finished
 
         def on_step(steps: int) -> None:
             nonlocal saved

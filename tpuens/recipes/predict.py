@@ -8,15 +8,14 @@ from typing import Literal
 import numpy as np
 
 from ..data.examples import Examples
-from ..errors import DataError
 from ..evaluation.predictions import stream_predictions
 from ..hardware.strategies import open_strategy
 from ..training.loop import stream_probabilities
 from ..training.losses import activation_of
 from ..training.step import PredictStep
 from .config import read_config
-from .members import load_model
-from .parts import load_parts, make_pipelines
+from .members import load_member_parts, load_model
+from .parts import make_pipelines
 from .run_folder import RunFolder
 
 
@@ -52,12 +51,7 @@ def predict_run(
     if data_dir is not None:
         config = replace(config, data_dir=data_dir)
     opened = open_strategy(strategy)
-    examples = load_parts(config)[0][split]
-    if examples.ids.tolist() != folder.read_json("split.json")[split]:
-        raise DataError(
-            f"The {split} part of {config.dataset} is not what the run was made with: give the same files "
-            f"with --data-dir. Received: {config.data_dir or 'the data where it usually lies'}"
-        )
+    examples = load_member_parts(config, folder, only=split)[split]
     activation = activation_of(config.loss.name)
     with opened.scope():
         step = PredictStep(model=load_model(folder), strategy=opened, activation=activation)

@@ -1,6 +1,5 @@
 """A recipe under way: members over folds, the ensemble of them, and what it hands in."""
 
-import gc
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -21,7 +20,7 @@ from ..evaluation.pictures import draw_confusion_matrix
 from ..evaluation.predictions import Predictions, join_predictions, load_predictions, save_predictions
 from ..evaluation.submissions import write_submission
 from ..hardware.strategies import is_chief, open_strategy
-from ..training.workers import passed_by_all
+from ..training.workers import check_shared, passed_by_all
 from .config import SplitConfig, TrainConfig, check_config
 from .finish import RunSeries
 from .phases import Observer
@@ -94,10 +93,16 @@ def run_recipe(config: RecipeConfig, output: Path, *, observer: Observer | None 
     with passed_by_all(strategy):
         if is_chief(strategy):
             _claim(config, output)
+    check_shared(strategy, output)
     series = RunSeries(strategy=strategy, observer=observer, features=output / "features")
     for name, fold, run_config in _list_runs(config):
         observer.on_status(
-            f"{name}" + (f", fold {fold + 1} of {config.split.folds}" if len(config.run_folds) > 1 else "")
+            f"{name}"
+            + (
+                f", fold {fold} (of {config.split.folds}, counted from 0)"
+                if len(config.run_folds) > 1
+                else ""
+            )
         )
         try:
             series.finish(run_config, _run_path(output, name, fold))
@@ -106,7 +111,6 @@ def run_recipe(config: RecipeConfig, output: Path, *, observer: Observer | None 
                 f"Stopped while {name} was trained (fold {fold}); everything so far is kept. "
                 f"Go on with: tpuens train --resume {output}"
             ) from error
-        gc.collect()
     observer.on_status("combining the members")
     return _combine(config, output, may_write=is_chief(strategy))
 
@@ -239,6 +243,10 @@ def _combine(config: RecipeConfig, output: Path, *, may_write: bool) -> RecipeSu
         part: describe_evaluation(evaluation, list(config.members))
         for part, evaluation in evaluations.items()
     }
+    if any(phase.patience is not None for member in config.members.values() for phase in member.phases):
+        scores["held-out"]["ensemble"]["scored_on"] += (
+            "; early stopping has chosen each member's epoch by them, which flatters all scores"
+        )
     summary = RecipeSummary(
         folder=output,
         scores=scores,

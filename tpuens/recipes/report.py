@@ -87,7 +87,7 @@ def write_report(
 
 def _format_scores(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     weighted = any("weight" in row for row in rows.values())
-    columns = [name for name in _COLUMNS if name in rows["ensemble"]]
+    columns = [name for name in _COLUMNS if any(name in row for row in rows.values())]
     heads = ["", *(["weight"] if weighted else []), *(_COLUMNS[name] for name in columns)]
     lines = ["| " + " | ".join(heads) + " |", "| --- " + "| ---: " * (len(heads) - 1) + "|"]
     for name, row in rows.items():
@@ -97,7 +97,7 @@ def _format_scores(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for column in columns:
             value = row.get(column)
             cells.append("not defined" if value is None else f"{value:.4f}")
-            if column == "top_1_accuracy":
+            if column == "top_1_accuracy" and value is not None:
                 low, high = row["accuracy_interval"]
                 cells[-1] += f" ({low:.4f} to {high:.4f})"
         lines.append("| " + " | ".join(cells) + " |")

@@ -30,7 +30,7 @@ from ..training.loop import BatchSource, Trainer
 from ..training.losses import activation_of
 from ..training.optimizers import TabulatedSchedule, choose_implementation, make_optimizer
 from ..training.schedules import learning_rates
-from ..training.workers import passed_by_all
+from ..training.workers import check_shared, passed_by_all
 from .config import PhaseConfig, TrainConfig, check_config, read_config
 from .frozen import open_features
 from .parts import Loader, load_parts, make_pipelines, weigh_classes
@@ -78,6 +78,7 @@ def train(
     with passed_by_all(strategy):
         if is_chief(strategy):
             RunFolder(output).create()
+    check_shared(strategy, output)
     return _Run(config, RunFolder(output), strategy, observer or Observer(), features, load).finish()
 
 

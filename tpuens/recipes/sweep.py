@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigurationError, unknown_name_error
+from ..errors import ConfigurationError, InterruptedRunError, unknown_name_error
 from ..evaluation.metrics import Scores
 from ..evaluation.pictures import draw_sweep
-from ..hardware.strategies import open_strategy
+from ..hardware.strategies import is_chief, open_strategy
 from ..training.losses import LossConfig
 from .config import TrainConfig, read_config
 from .finish import RunSeries
@@ -71,6 +71,7 @@ def sweep_field(
 
     Raises:
         ConfigurationError: There is no such field or metric, or a value cannot be used.
+        InterruptedRunError: Ctrl-C or SIGTERM; everything up to the last step is kept.
     """
     if field not in FIELDS:
         raise unknown_name_error("field", "field", field, FIELDS)
@@ -95,14 +96,21 @@ def sweep_field(
     strategy = open_strategy(config.strategy)
     series = RunSeries(strategy=strategy, observer=observer, features=output / "features")
     for (value, seed), run_config in runs.items():
-        observer.on_status(f"{field} {value:g}, seed {run_config.seed}")
-        series.finish(run_config, _path(output, field, value, seed))
+        name = f"{field} {value:g}, seed {run_config.seed}"
+        observer.on_status(name)
+        try:
+            series.finish(run_config, _path(output, field, value, seed))
+        except InterruptedRunError as error:
+            raise InterruptedRunError(
+                f"Stopped at {name}; everything so far is kept in {output}. The same call goes on."
+            ) from error
     rows = []
     for value in values:
         found = [_read_metric(_path(output, field, value, seed), metric) for seed in range(seeds)]
         rows.append({field: value, metric: statistics.mean(found)} | _interval(metric, found))
-    RunFolder(output).write_table("sweep.csv", rows)
-    draw_sweep(rows, output / "sweep.png", x=field, metric=metric)
+    if is_chief(strategy):
+        RunFolder(output).write_table("sweep.csv", rows)
+        draw_sweep(rows, output / "sweep.png", x=field, metric=metric)
     return rows
 
 

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..data.examples import Examples
 from ..data.pipeline import Pipeline, draw_epochs
 from ..data.streams import PREFETCH_BATCHES, stream_epochs, untuned
 from ..errors import DataError
+from ..whole import whole_file
 from .loop import predict_examples
 from .step import PredictStep
 
@@ -68,19 +69,14 @@ class FeatureStore:
         known.update(zip(images, features, strict=True))
         if not self._may_write:
             return
-        folder = self._folder / view
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / "identity.json").write_text(self._identity + "\n")
-            with NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
-                np.savez(file, images=np.array(images), features=features)
-            digest = hashlib.sha256("".join(images).encode()).hexdigest()[:16]
-            Path(file.name).replace(folder / f"{digest}.npz")
-        except OSError as error:
-            raise DataError(
-                f"Features cannot be written: make room, then go on with `--resume`. "
-                f"Received: {folder} ({error.strerror})"
-            ) from error
+        refusal = "Features cannot be written: make room, then go on with `--resume`."
+        digest = hashlib.sha256("".join(images).encode()).hexdigest()[:16]
+        path = self._folder / view / f"{digest}.npz"
+        own = path.with_suffix(f".{os.getpid()}.part")  # another run may be writing the same
+        with whole_file(path, refusal, part=own) as part, part.open("wb") as file:
+            np.savez(file, images=np.array(images), features=features)
+        with whole_file(self._folder / "identity.json", refusal, part=own) as part:
+            part.write_text(self._identity + "\n")
 
 
 def collect_features(

@@ -6,12 +6,13 @@ may turn out differently from one to the next (a clock, a signal, a disk) is tol
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from ..errors import DeviceError, RunError
+from ..errors import ConfigurationError, DeviceError, RunError
 
 
 def count_workers(strategy: Any) -> int:
@@ -75,3 +76,18 @@ def passed_by_all(strategy: Any) -> Iterator[None]:
             "All workers stop when one cannot go on: mend what that one says, and start all of them again. "
             f"Received: an error on worker {numbers} (0 is the chief)"
         )
+
+
+def check_shared(strategy: Any, folder: Path) -> None:
+    """Sees that every worker has the folder that the chief has made.
+
+    Raises:
+        ConfigurationError: This one has not.
+        RunError: Another one has not.
+    """
+    with passed_by_all(strategy):
+        if not folder.is_dir():
+            raise ConfigurationError(
+                "All workers of a run have one folder: give all of them the same --output, on a file system "
+                f"that they share. Received: output={str(folder)!r}, which this worker does not see"
+            )
