@@ -78,8 +78,10 @@ def prepare_workload(request: Request, strategy: Any, phases: "Phases") -> "Work
         ConfigurationError: There is no such fault, or this scenario cannot have it.
     """
     row = SCENARIOS[request.scenario.name]
+    with phases("import"):
+        prepare = row.load()
     if request.scenario.planted is None:
-        workload: Workload = row.load()(request, strategy, phases)
+        workload: Workload = prepare(request, strategy, phases)
         return workload
     fault = parse_fault(request.scenario.planted)
     if fault.name == SPOILT and row.name != _SPOILABLE:
@@ -92,7 +94,7 @@ def prepare_workload(request: Request, strategy: Any, phases: "Phases") -> "Work
             "What a planted fault takes is found in the warm-up: take one step or more of it. "
             f"Received: warmup_steps=0 with planted={request.scenario.planted!r}"
         )
-    workload = row.load()(request, strategy, phases)
+    workload = prepare(request, strategy, phases)
     if fault.name == SPOILT:
         return workload  # the scenario itself spoils
     if not workload.probes:

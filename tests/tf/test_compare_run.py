@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from bench.analysis.compare import compare_records
 from bench.analysis.matching import split_arms
@@ -75,5 +76,5 @@ def test_one_process_can_have_both_arms(tmp_path: Path) -> None:
     assert (a.configuration.planted, b.configuration.planted) == (None, "work:1.0")
     assert a.series[0].steps == b.series[0].steps
     assert sum(a.series[0].cpu_seconds or ()) < 0.75 * sum(b.series[0].cpu_seconds or ())
-    assert a.phases["import"] == b.phases["import"]
+    assert a.phases["import"] == pytest.approx(b.phases["import"], abs=0.1)
     assert a.phases["trace"] != b.phases["trace"]

@@ -183,3 +183,21 @@ def test_a_log_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file where the folder is to be")
     with pytest.raises(RunError, match=r"log of a run cannot be written: make room.*001\.log"):
         open_log(tmp_path / "logs" / "001.log")
+
+
+def test_packages_are_hidden_from_what_is_imported_within_alone() -> None:
+    program = """
+        from bench.execution.worker import hide_packages
+        with hide_packages(("colorsys", "json", "nowhere")):
+            import json
+            try:
+                import colorsys
+            except ImportError:
+                print("hidden")
+        import colorsys
+        print(colorsys.rgb_to_hsv(0, 0, 1)[2], json.dumps([]))
+    """
+    answer = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.split() == ["hidden", "1", "[]"]
