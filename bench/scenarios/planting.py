@@ -78,11 +78,8 @@ def prepare_workload(request: Request, strategy: Any, phases: "Phases") -> "Work
         ConfigurationError: There is no such fault, or this scenario cannot have it.
     """
     row = SCENARIOS[request.scenario.name]
-    with phases("import"):
-        prepare = row.load()
     if request.scenario.planted is None:
-        workload: Workload = prepare(request, strategy, phases)
-        return workload
+        return _prepare(request, strategy, phases)
     fault = parse_fault(request.scenario.planted)
     if fault.name == SPOILT and row.name != _SPOILABLE:
         raise ConfigurationError(
@@ -94,7 +91,7 @@ def prepare_workload(request: Request, strategy: Any, phases: "Phases") -> "Work
             "What a planted fault takes is found in the warm-up: take one step or more of it. "
             f"Received: warmup_steps=0 with planted={request.scenario.planted!r}"
         )
-    workload = prepare(request, strategy, phases)
+    workload = _prepare(request, strategy, phases)
     if fault.name == SPOILT:
         return workload  # the scenario itself spoils
     if not workload.probes:
@@ -109,6 +106,13 @@ def prepare_workload(request: Request, strategy: Any, phases: "Phases") -> "Work
     return replace(
         workload, probes=tuple(slow_down(probe, share, spend, warmup_steps) for probe in workload.probes)
     )
+
+
+def _prepare(request: Request, strategy: Any, phases: "Phases") -> "Workload":
+    with phases("import"):
+        prepare = SCENARIOS[request.scenario.name].load()
+    workload: Workload = prepare(request, strategy, phases)
+    return workload
 
 
 def slow_down(
