@@ -293,6 +293,7 @@ def compare(
     seconds: float = 200.0,
     roots: tuple[Path | None, Path | None] = (None, None),
     on_progress: Callable[[int, Arm, Progress], None] = lambda pair, arm, progress: None,
+    whole_runs: bool = False,
 ) -> list[RunRecord]:
     return run_comparison(
         REQUEST,
@@ -302,6 +303,7 @@ def compare(
         limits=Limits(seconds=20.0, memory_bytes=2**33),
         turns=2,
         roots=roots,
+        whole_runs=whole_runs,
         advice="Go on with: this",
         observer=ComparisonObserver(on_pair=budget.pass_on, on_progress=on_progress),
         commands=commands,
@@ -393,6 +395,12 @@ def test_a_source_tree_that_knows_no_turns_runs_whole_in_the_order_a_b_b_a(tmp_p
     workers = worker(tmp_path, "A", fault="whole"), worker(tmp_path, "B", fault="whole")
     records = compare(tmp_path, workers, Budget(10.0), roots=(None, tmp_path))
     assert said(tmp_path, "whole") == list("ABBA" * 3)
+    assert {record.turns.manner for record in records if record.turns} == {"whole-runs"}
+
+
+def test_whole_runs_are_made_where_they_are_asked_for(tmp_path: Path) -> None:
+    workers = worker(tmp_path, "A", fault="whole"), worker(tmp_path, "B", fault="whole")
+    records = compare(tmp_path, workers, Budget(10.0), whole_runs=True)
     assert {record.turns.manner for record in records if record.turns} == {"whole-runs"}
 
 
