@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tpuens.data.decode import name_corrupt_images
+from tpuens.data.decode import READER_VERSION, name_corrupt_images
 from tpuens.data.examples import EncodedImages, Examples, FileImages
 from tpuens.data.pipeline import Pipeline, PipelineConfig
 from tpuens.errors import DataError
@@ -113,7 +113,7 @@ def test_a_file_that_changed_and_another_reader_or_shape_are_read_anew(
     changed = open_pipeline(examples, tmp_path)
     assert changed.count_cached_bytes() == (COUNT - 1) * 6 * 5 * 3
     assert read_all(changed)[0][3, 0, 0, 0] == 99
-    monkeypatch.setattr("tpuens.data.disk.READER_VERSION", 2)
+    monkeypatch.setattr("tpuens.data.disk.READER_VERSION", READER_VERSION + 1)
     assert open_pipeline(examples, tmp_path).count_cached_bytes() == 0
     wider = PipelineConfig(image_shape=(5, 6, 3), cache="disk", cache_dir=tmp_path / "cache")
     assert Pipeline(examples, wider).count_cached_bytes() == 0

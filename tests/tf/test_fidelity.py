@@ -10,6 +10,7 @@ from sklearn.datasets import load_sample_images
 
 from tpuens.data.decode import decode_image
 from tpuens.data.photographs import HEIGHT, WIDTH
+from tpuens.data.resize import make_resize
 
 BOXES = [(0, 0, 540, 360), (60, 40, 600, 400), (100, 67, 420, 280)]
 
@@ -42,12 +43,14 @@ def reduce_as_the_article(contents: bytes, size: int) -> np.ndarray:
     return pixels * 255.0
 
 
-@pytest.mark.parametrize("size", [512, 224])
+@pytest.mark.parametrize("is_usual", [True, False])
+@pytest.mark.parametrize(("size", "scale"), [(512, 2), (224, 4)])
 def test_pixels_come_nearer_to_a_careful_reduction_than_the_articles(
-    photographs: list[bytes], size: int
+    photographs: list[bytes], size: int, scale: int, is_usual: bool
 ) -> None:
+    resize = make_resize((size, size), (-(-HEIGHT // scale), WIDTH // scale) if is_usual else None)
     for contents in photographs:
         careful = reduce_carefully(contents, size)
-        ours = decode_image(tf.constant(contents), (size, size, 3)).numpy()
+        ours = decode_image(tf.constant(contents), (size, size, 3), resize).numpy()
         theirs = reduce_as_the_article(contents, size)
         assert np.abs(ours - careful).mean() < 0.8 * np.abs(theirs - careful).mean()

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import DataError
-from .examples import ArrayImages, EncodedImages, Examples, Images
+from .examples import ArrayImages, EncodedImages, Examples, FileImages, Images
+from .resize import Resize, Size, compiling_pays, make_resize
 from .streams import count_parallel_calls, untuned
 
 _READ_ERRORS = (
@@ -23,12 +25,14 @@ _READ_ERRORS = (
 )
 
 ImageShape = tuple[int, int, int]  # height, width, channels (1: grey, 3: RGB)
+_RATIOS = (1, 2, 4, 8)  # by which libjpeg scales down while it decodes
+_SAMPLE = 16  # images that are asked for their size
 READER_VERSION = (
-    1  # to be raised with every change of the pixels that `make_reader` gives: a disk may hold them
+    2  # to be raised with every change of the pixels that `make_reader` gives: a disk may hold them
 )
 
 
-def decode_image(contents: Any, image_shape: ImageShape) -> Any:
+def decode_image(contents: Any, image_shape: ImageShape, resize: Resize | None = None) -> Any:
     """Returns an encoded image as pixels of the wanted shape; its proportions are not kept.
 
     A JPEG is shrunk as far as possible while it is decoded (libjpeg scales by 1/2, 1/4 or 1/8 in the
@@ -40,6 +44,7 @@ def decode_image(contents: Any, image_shape: ImageShape) -> Any:
     Args:
         contents: Scalar string tensor: a JPEG, PNG, GIF or BMP file.
         image_shape: What to return.
+        resize: Of what `make_resize` gives for this height and width, the one for JPEGs.
 
     Returns:
         uint8, (height, width, channels).
@@ -47,36 +52,41 @@ def decode_image(contents: Any, image_shape: ImageShape) -> Any:
     Raises:
         tf.errors.InvalidArgumentError: When run, on an image that is truncated or no image.
     """
+    resize = resize or make_resize(image_shape[:2])
     return tf.cond(
         tf.io.is_jpeg(contents),
-        lambda: fit_image(decode_jpeg(contents, image_shape), image_shape, antialias=False),
-        lambda: fit_image(tf.io.decode_image(contents, expand_animations=False), image_shape, antialias=True),
+        lambda: fit_image(decode_jpeg(contents, image_shape), image_shape, resize),
+        lambda: fit_image(tf.io.decode_image(contents, expand_animations=False), image_shape),
     )
 
 
 def decode_jpeg(contents: Any, image_shape: ImageShape) -> Any:
     """Returns a JPEG in colour, scaled down by 1, 2, 4 or 8 but never below the wanted height or width."""
-    ratios = (1, 2, 4, 8)
-    size = tf.image.extract_jpeg_shape(contents)[:2]
-    scaled = -(-size // tf.constant(ratios)[:, tf.newaxis])  # libjpeg rounds up
-    large_enough = tf.reduce_all(scaled >= tf.constant(image_shape[:2]), axis=1)
-    # An image that is too small as it is has no ratio that fits: it is decoded whole.
-    choice = tf.maximum(tf.reduce_sum(tf.cast(large_enough, tf.int32)) - 1, 0)
+    choice, _ = _choose_ratio(contents, image_shape)
 
     def decode(ratio: int) -> Callable[[], Any]:
         return lambda: tf.image.decode_jpeg(contents, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE")
 
-    return tf.switch_case(choice, [decode(ratio) for ratio in ratios])
+    return tf.switch_case(choice, [decode(ratio) for ratio in _RATIOS])
 
 
-def fit_image(image: Any, image_shape: ImageShape, *, antialias: bool) -> Any:
+def _choose_ratio(contents: Any, image_shape: ImageShape) -> tuple[Any, Any]:
+    """Returns the place in `_RATIOS` by which to scale a JPEG down, and the height and width it then has."""
+    size = tf.image.extract_jpeg_shape(contents)[:2]
+    scaled = -(-size // tf.constant(_RATIOS)[:, tf.newaxis])  # libjpeg rounds up
+    large_enough = tf.reduce_all(scaled >= tf.constant(image_shape[:2]), axis=1)
+    # An image that is too small as it is has no ratio that fits: it is decoded whole.
+    choice = tf.maximum(tf.reduce_sum(tf.cast(large_enough, tf.int32)) - 1, 0)
+    return choice, scaled[choice]
+
+
+def fit_image(image: Any, image_shape: ImageShape, resize: Resize | None = None) -> Any:
     """Returns an image with the wanted size, by bilinear interpolation, and the wanted channels.
 
     Args:
         image: uint8, (height, width, channels): grey or RGB, with or without alpha.
         image_shape: What to return.
-        antialias: Whether to widen the filter when shrinking. It takes up to four times as long, and
-            gains little below a factor of two.
+        resize: To this height and width, of what `make_resize` gives; None for one that antialiases.
 
     Returns:
         uint8, (height, width, channels).
@@ -85,8 +95,8 @@ def fit_image(image: Any, image_shape: ImageShape, *, antialias: bool) -> Any:
     if image.shape[-1] != channels:
         image = _to_colour(image)
     if image.shape[:2] != (height, width):
-        resized = tf.image.resize(image, (height, width), antialias=antialias)
-        image = tf.cast(tf.round(resized), tf.uint8)
+        resize = resize or make_resize((height, width), antialias=True)
+        image = resize(image)
     if image.shape[-1] != channels:
         image = tf.image.rgb_to_grayscale(image)
     return tf.ensure_shape(image, image_shape)
@@ -107,12 +117,37 @@ def make_reader(images: Images, image_shape: ImageShape) -> Callable[[Any], Any]
     with tf.device("CPU:0"):
         if isinstance(images, ArrayImages):
             pixels = tf.constant(images.pixels)
-            return lambda index: fit_image(pixels[index], image_shape, antialias=True)
-        if isinstance(images, EncodedImages):
-            contents = tf.constant(images.contents, dtype=tf.string)
-            return lambda index: decode_image(contents[index], image_shape)
-        paths = tf.constant([os.fsencode(path) for path in images.paths])
-        return lambda index: decode_image(tf.io.read_file(paths[index]), image_shape)
+            return lambda index: fit_image(pixels[index], image_shape)
+        read = _make_file_reader(images)
+        size = image_shape[:2]
+        usual = _find_usual_size(read, len(images), image_shape) if compiling_pays(size) else None
+        resize = make_resize(size, usual)
+        return lambda index: decode_image(read(index), image_shape, resize)
+
+
+def _make_file_reader(images: EncodedImages | FileImages) -> Callable[[Any], Any]:
+    """Returns a function from an image's index to its file's contents."""
+    if isinstance(images, EncodedImages):
+        contents = tf.constant(images.contents, dtype=tf.string)
+        return lambda index: contents[index]
+    paths = tf.constant([os.fsencode(path) for path in images.paths])
+    return lambda index: tf.io.read_file(paths[index])
+
+
+def _find_usual_size(read: Callable[[Any], Any], count: int, image_shape: ImageShape) -> Size | None:
+    """Returns the size that most images have once decoded, by a few of them; None where none prevails."""
+
+    def find_size(index: Any) -> Any:
+        return _choose_ratio(read(index), image_shape)[1]
+
+    sample = np.unique(np.linspace(0, count - 1, _SAMPLE).astype(np.int64))
+    sizes = tf.data.Dataset.from_tensor_slices(sample).map(
+        tf.autograph.experimental.do_not_convert(find_size), num_parallel_calls=len(sample)
+    )
+    # What is no JPEG, or cannot be read, has no say.
+    found = Counter(tuple(map(int, size)) for size in untuned(sizes.ignore_errors()).as_numpy_iterator())
+    size, votes = found.most_common(1)[0] if found else ((0, 0), 0)
+    return (size[0], size[1]) if 2 * votes > len(sample) else None
 
 
 def find_corrupt(examples: Examples) -> list[str]:
