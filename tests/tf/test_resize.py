@@ -48,6 +48,12 @@ def test_an_image_of_another_size_takes_the_kernel() -> None:
     assert np.array_equal(resize(other), make_resize((11, 13))(other))
 
 
+def test_what_is_compiled_does_not_antialias() -> None:
+    image = tf.constant(draw(90, 80))
+    usual, none = (make_resize((30, 20), size, antialias=True) for size in ((90, 80), None))
+    assert np.array_equal(usual(image), none(image))
+
+
 def test_where_xla_cannot_compile_the_kernel_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     def compile_nothing(*_: Any, **__: Any) -> Any:
         def fail(_: Any) -> None:
